@@ -1,0 +1,4 @@
+// Command tamada keeps a PostgreSQL cluster available.
+package main
+
+func main() {}
