@@ -225,21 +225,21 @@ type TaskKind string
 
 // The tasks (reference ha.md 18).
 const (
-	TaskBootstrap      TaskKind = "bootstrap"
-	TaskPostBootstrap  TaskKind = "post_bootstrap"
-	TaskClone          TaskKind = "bootstrap from"
-	TaskCrashRecovery  TaskKind = "doing crash recovery in a single user mode"
-	TaskRewind         TaskKind = "running pg_rewind from"
-	TaskReinitialize   TaskKind = "reinitializing due to diverged timelines"
-	TaskStartPrimary   TaskKind = "starting primary after failure"
-	TaskRestartFailure TaskKind = "restarting after failure"
-	TaskFollowRestart  TaskKind = "changing primary_conninfo and restarting"
-	TaskPromote        TaskKind = "promote"
-	TaskDemote         TaskKind = "demote"
-	TaskResume         TaskKind = "resuming as primary"
-	TaskStop           TaskKind = "stopping"
-	TaskReload         TaskKind = "changing primary_conninfo"
-	TaskCheckTimelines TaskKind = "comparing timelines"
+	TaskBootstrap       TaskKind = "bootstrap"
+	TaskPostBootstrap   TaskKind = "post_bootstrap"
+	TaskClone           TaskKind = "bootstrap from"
+	TaskCrashRecovery   TaskKind = "doing crash recovery in a single user mode"
+	TaskRewind          TaskKind = "running pg_rewind from"
+	TaskReinitialize    TaskKind = "reinitializing due to diverged timelines"
+	TaskStartPrimary    TaskKind = "starting primary after failure"
+	TaskRestartFailure  TaskKind = "restarting after failure"
+	TaskFollowRestart   TaskKind = "changing primary_conninfo and restarting"
+	TaskPromote         TaskKind = "promote"
+	TaskDemote          TaskKind = "demote"
+	TaskResume          TaskKind = "resuming as primary"
+	TaskStop            TaskKind = "stopping"
+	TaskReload          TaskKind = "changing primary_conninfo"
+	TaskCancelBootstrap TaskKind = "cancelling bootstrap"
 )
 
 // Task is the running one.
