@@ -74,9 +74,15 @@ func (a *Agent) taskProgress(ev TaskProgress) {
 	t := *a.task // views that were handed out keep the old one
 	t.Phase, t.PhaseAt, t.Checkpoint, t.End = ev.Phase, a.now, ev.Checkpoint, ev.End
 	a.task = &t
-	if t.Kind == ha.TaskPromote && t.Phase == ha.PhaseCommitted {
+	stopping := t.Kind == ha.TaskDemote || t.Kind == ha.TaskStop
+	switch {
+	case t.Kind == ha.TaskPromote && t.Phase == ha.PhaseCommitted:
 		a.inst.Role, a.inst.CheckpointPending = cluster.RolePromoted, true
 		a.duties.touchNow()
+	case stopping && t.Phase >= ha.PhaseSafe:
+		// Nobody can write any more: a shutdown checkpoint that takes longer than the
+		// lease must not be killed for it.
+		a.disarm()
 	}
 }
 

@@ -266,11 +266,13 @@ func (t *Task) Name() string {
 // Phase is how far a task has come, where it matters to others.
 type Phase int
 
-// The phases. PhaseCommitted: the irreversible step has been taken.
-// PhaseCheckpointed: a stopping primary has written its shutdown checkpoint.
+// The phases. PhaseCommitted: the irreversible step has been taken. PhaseSafe: a
+// stopping primary has no client left and takes no new one. PhaseCheckpointed:
+// it has written its shutdown checkpoint.
 const (
 	PhaseBegun Phase = iota
 	PhaseCommitted
+	PhaseSafe
 	PhaseCheckpointed
 )
 
