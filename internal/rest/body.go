@@ -1,0 +1,62 @@
+package rest
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+	"unicode/utf8"
+
+	"tamada/internal/cluster"
+)
+
+const (
+	// maxBody is far above every request there is, and what is stored must fit
+	// into one key of the store anyway.
+	maxBody = 64 << 10
+	// bodyTimeout is how long a client may take to send its body.
+	bodyTimeout = 5 * time.Second
+)
+
+// readBody reads the JSON object in a request by the rules of 1.2; ok is false
+// when the error was answered already.
+func readBody(a *answer, mandatory bool) (body *cluster.Object, ok bool) {
+	if a.r.Header.Get("Content-Length") == "" || a.r.ContentLength == 0 {
+		switch {
+		case !mandatory:
+			return &cluster.Object{}, true
+		case a.r.Header.Get("Content-Length") == "":
+			a.page(411, "")
+		default:
+			a.page(400, "")
+		}
+		return nil, false
+	}
+	// A recorder in a test has no deadline to set; a connection has.
+	_ = http.NewResponseController(a.w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	data, err := io.ReadAll(http.MaxBytesReader(a.w, a.r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		a.page(413, "")
+		return nil, false
+	}
+	if err == nil {
+		body, err = parseBody(data)
+	}
+	if err != nil || mandatory && body.Len() == 0 {
+		a.page(400, "")
+		return nil, false
+	}
+	return body, true
+}
+
+var errNotUTF8 = errors.New("the body is not UTF-8")
+
+// parseBody reads one JSON object. The codec would replace invalid UTF-8 inside
+// of strings; what nobody sent must not be stored.
+func parseBody(data []byte) (*cluster.Object, error) {
+	if !utf8.Valid(data) {
+		return nil, errNotUTF8
+	}
+	return cluster.ParseObject(data)
+}
