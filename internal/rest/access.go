@@ -71,7 +71,7 @@ func (s *Server) allowed(a *answer) bool {
 		return false
 	}
 	st := s.look()
-	return st.cached != nil && isMember(a.r.Context(), st.cached.Members, addr)
+	return st.cached != nil && isMember(a.ctx, st.cached.Members, addr)
 }
 
 // isMember tells whether an address is that of a member's API. Names are looked

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -12,6 +13,11 @@ type answer struct {
 	w http.ResponseWriter
 	r *http.Request
 	o *settled
+	// ctx does not end when the client closes its side: net/http cannot tell a
+	// client that is gone from one that has only said all it had to say, and the
+	// latter must not get another answer than everybody else. What waits bounds
+	// itself.
+	ctx context.Context
 }
 
 // statusOnly answers with a code and nothing else (section 1, status-only

@@ -39,7 +39,7 @@ func (s *Server) dynamicConfig(ctx context.Context) (*cluster.Object, error) {
 
 // showConfig is GET /config (6.3).
 func (s *Server) showConfig(a *answer) {
-	doc, err := s.dynamicConfig(a.r.Context())
+	doc, err := s.dynamicConfig(a.ctx)
 	switch {
 	case err != nil:
 		a.noStore()
@@ -57,7 +57,7 @@ func (s *Server) patchConfig(a *answer) {
 	if !ok {
 		return
 	}
-	c, err := s.load(a.r.Context())
+	c, err := s.load(a.ctx)
 	switch {
 	case err != nil || c == nil:
 		a.noStore()
@@ -88,7 +88,7 @@ func (s *Server) putConfig(a *answer) {
 	if !ok {
 		return
 	}
-	c, err := s.load(a.r.Context())
+	c, err := s.load(a.ctx)
 	if err != nil {
 		a.noStore()
 		return

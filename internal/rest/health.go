@@ -99,7 +99,7 @@ func (s *Server) health(a *answer, path string) {
 			return
 		}
 	}
-	st := s.collect(a.r.Context(), false)
+	st := s.collect(a.ctx, false)
 	q := parseQuery(a.r.URL.RawQuery)
 	ok := c.healthy(s, &st, st.results(q))
 	if ok && c.tags {
@@ -232,7 +232,7 @@ func (s *Server) readiness(a *answer) {
 		s.notReady(a, "PostgreSQL is not running")
 		return
 	}
-	st := s.collect(a.r.Context(), true)
+	st := s.collect(a.ctx, true)
 	if why := st.unready(parseQuery(a.r.URL.RawQuery)); why != "" {
 		s.notReady(a, why)
 		return
@@ -241,7 +241,7 @@ func (s *Server) readiness(a *answer) {
 }
 
 func (s *Server) notReady(a *answer, why string) {
-	s.log.DebugContext(a.r.Context(), "not ready", "reason", why)
+	s.log.DebugContext(a.ctx, "not ready", "reason", why)
 	a.statusOnly(503)
 }
 

@@ -19,13 +19,13 @@ import (
 // comment between HELP and TYPE are part of the contract, and the client
 // library sorts by name, writes 6.7108864e+07 and has no such comments.
 func (s *Server) showMetrics(a *answer) {
-	st := s.collect(a.r.Context(), true)
+	st := s.collect(a.ctx, true)
 	var b bytes.Buffer
 	st.writeMetrics(&b, a.o)
 	if a.o.Metrics != nil {
 		families, err := a.o.Metrics.Gather()
 		if err != nil { // what could be gathered is still there
-			s.log.WarnContext(a.r.Context(), "some metrics are missing", "error", err)
+			s.log.WarnContext(a.ctx, "some metrics are missing", "error", err)
 		}
 		for _, f := range families {
 			_, _ = expfmt.MetricFamilyToText(&b, f) // a buffer takes everything

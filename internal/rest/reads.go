@@ -56,7 +56,7 @@ func (s *Server) cachedOrLoaded(ctx context.Context) (*cluster.Cluster, error) {
 
 // showHistory is GET /history (6.2).
 func (s *Server) showHistory(a *answer) {
-	c, err := s.cachedOrLoaded(a.r.Context())
+	c, err := s.cachedOrLoaded(a.ctx)
 	if err != nil {
 		a.noStore()
 		return
@@ -80,7 +80,7 @@ func (s *Server) showFailsafe(a *answer) {
 
 // showCluster is GET /cluster (6.1).
 func (s *Server) showCluster(a *answer) {
-	c, err := s.load(a.r.Context())
+	c, err := s.load(a.ctx)
 	if err != nil || c == nil {
 		a.noStore()
 		return

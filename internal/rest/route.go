@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -46,9 +47,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			panic(http.ErrAbortHandler) // closes the connection without a byte
 		}
 	}()
+	if r.ContentLength != 0 {
+		// Also for bodies that no handler reads: net/http takes them before it
+		// answers, and would wait for ever for one that does not come.
+		_ = http.NewResponseController(w).SetReadDeadline(begun.Add(s.limits.body))
+	}
 	o := s.opts.Load()
 	w.Header()["Server"] = o.server
-	s.route(&answer{w: w, r: r, o: o})
+	s.route(&answer{w: w, r: r, o: o, ctx: context.WithoutCancel(r.Context())})
 	if s.log.Enabled(r.Context(), slog.LevelDebug) {
 		s.log.DebugContext(r.Context(), "request", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path,
 			"took", time.Since(begun))

@@ -64,6 +64,7 @@ func (o *settled) verifiesClients() bool { return o.tls != nil && o.tls.ClientAu
 type Server struct {
 	source Source
 	log    *slog.Logger
+	limits limits
 	opts   atomic.Pointer[settled]
 	http   *http.Server
 
@@ -78,17 +79,23 @@ type Server struct {
 	wrote    atomic.Pointer[written]
 }
 
-const (
-	headerTimeout = 5 * time.Second
-	idleTimeout   = 60 * time.Second
-	writeTimeout  = 30 * time.Second
-	maxHeader     = 16 << 10
-)
+// limits are what one client may take.
+type limits struct {
+	header, body, idle, write time.Duration
+	headerBytes, conns        int
+}
+
+var usualLimits = limits{header: 5 * time.Second, body: 5 * time.Second, idle: time.Minute, write: 30 * time.Second,
+	headerBytes: 16 << 10, conns: maxConns}
 
 // New makes a server. Errors are about the certificate's files or an option
 // that makes no sense, and name it.
 func New(source Source, o Options, log *slog.Logger) (*Server, error) {
-	s := &Server{source: source, log: log}
+	return newServer(source, o, log, usualLimits)
+}
+
+func newServer(source Source, o Options, log *slog.Logger, limits limits) (*Server, error) {
+	s := &Server{source: source, log: log, limits: limits}
 	s.life, s.end = context.WithCancel(context.Background())
 	if err := s.Reload(o); err != nil {
 		s.end()
@@ -99,10 +106,10 @@ func New(source Source, o Options, log *slog.Logger) (*Server, error) {
 	s.http = &http.Server{
 		Handler:           s,
 		Protocols:         &protocols,
-		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
-		WriteTimeout:      writeTimeout,
-		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: limits.header,
+		IdleTimeout:       limits.idle,
+		WriteTimeout:      limits.write,
+		MaxHeaderBytes:    limits.headerBytes,
 		ConnContext:       withConn,
 		// What goes wrong with a single client, a failed handshake among it, is no
 		// event for the operator.
@@ -160,15 +167,15 @@ func (s *Server) serverName(o Options) string {
 // Serve answers on a listener until [Server.Shutdown], then returns nil. It is
 // called once.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(s.listen(l, maxConns))
+	err := s.http.Serve(s.listen(l))
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
 	return fmt.Errorf("serve the REST API on %s: %w", l.Addr(), err)
 }
 
-func (s *Server) listen(l net.Listener, limit int) *listener {
-	return &listener{Listener: l, limit: limit, conns: map[*conn]struct{}{},
+func (s *Server) listen(l net.Listener) *listener {
+	return &listener{Listener: l, limit: s.limits.conns, conns: map[*conn]struct{}{},
 		tls: func() *tls.Config { return s.opts.Load().tls }}
 }
 

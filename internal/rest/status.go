@@ -239,6 +239,6 @@ func timestamp(t time.Time) string {
 
 // showStatus is GET /patroni.
 func (s *Server) showStatus(a *answer) {
-	st := s.collect(a.r.Context(), true)
+	st := s.collect(a.ctx, true)
 	a.json(200, s.body(&st))
 }

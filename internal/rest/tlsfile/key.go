@@ -57,10 +57,14 @@ func decryptKey(data []byte, password string) ([]byte, error) {
 // The old form of OpenSSL (headers Proc-Type and DEK-Info) is deprecated because
 // it has no integrity, which matters little for a file that only its owner may
 // write. Operators have such files.
-func legacyEncrypted(b *pem.Block) bool { return x509.IsEncryptedPEMBlock(b) } //nolint:staticcheck // see above
+func legacyEncrypted(b *pem.Block) bool {
+	//lint:ignore SA1019 see above
+	return x509.IsEncryptedPEMBlock(b)
+}
 
 func decryptLegacy(b *pem.Block, password string) (*pem.Block, error) {
-	der, err := x509.DecryptPEMBlock(b, []byte(password)) //nolint:staticcheck // see legacyEncrypted
+	//lint:ignore SA1019 see legacyEncrypted
+	der, err := x509.DecryptPEMBlock(b, []byte(password))
 	if err != nil {
 		return nil, errBadPassword
 	}
