@@ -1,0 +1,228 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"tamada/internal/cluster"
+)
+
+// build checks a document and makes the typed configuration of it.
+func build(doc *Document, warnings []Problem, environ []string) (*Config, error) {
+	if doc.Root.Len() == 0 {
+		return nil, Errors{{Pos: doc.Pos(""), Text: "Config is empty."}}
+	}
+	doc.translate()
+	prune(doc.Root, trees().local)
+	c := &checker{doc: doc, warnings: warnings}
+	c.section(doc.Root, "", trees().local)
+	c.stores(true)
+	c.halves("restapi.authentication")
+	c.halves("ctl.authentication")
+	c.bootstrap()
+	c.watchdog()
+	c.controlled()
+	c.tags()
+	cfg := typed(doc, environ)
+	c.stateDir(cfg)
+	c.embedded(cfg)
+	if len(c.errors) > 0 {
+		return nil, c.errors
+	}
+	cfg.Warnings = c.warnings
+	return cfg, nil
+}
+
+// buildClient checks only what a command-line tool needs.
+func buildClient(doc *Document, warnings []Problem) (*Config, error) {
+	doc.translate()
+	prune(doc.Root, trees().local)
+	c := &checker{doc: doc, warnings: warnings}
+	t := trees().local
+	for _, name := range []string{"name", "scope", "namespace", "ctl", "etcd3"} {
+		if v := doc.Root.Value(name); v != nil {
+			c.value(v, name, t.child(name))
+		}
+	}
+	c.stores(false)
+	c.halves("restapi.authentication")
+	c.halves("ctl.authentication")
+	if len(c.errors) > 0 {
+		return nil, c.errors
+	}
+	cfg := typed(doc, nil)
+	cfg.Warnings = c.warnings
+	return cfg, nil
+}
+
+// stores looks for a store's section that can be used.
+func (c *checker) stores(needed bool) {
+	some := false
+	for _, name := range stores {
+		if _, ok := c.doc.Root.Get(name); !ok {
+			continue
+		}
+		some = true
+		if k := trees().local.child(name).key; !needed && k.Refused != "" {
+			c.fail(name, k.Refused, "")
+		}
+	}
+	if zk := c.doc.Root.Object("zookeeper"); needed && zk.Object("exhibitor") != nil {
+		some = true // reported as zookeeper
+	}
+	if needed && !some {
+		c.fail("etcd3", "Can not find suitable configuration of distributed configuration store",
+			"add a section etcd3 with hosts, or with embedded for an etcd member on this node; available implementations: etcd3")
+	}
+	o := c.doc.Root.Object("etcd3")
+	if o == nil {
+		return
+	}
+	where := false
+	for _, key := range []string{"host", "hosts", "url", "proxy", "srv", "discovery_srv", "srv_domain", "embedded"} {
+		where = where || cluster.Truthy(o.Value(key))
+	}
+	if !where {
+		c.fail("etcd3", "does not tell where etcd is", "give hosts, host, url, srv, proxy or embedded")
+	}
+	for _, key := range []string{"url", "proxy"} {
+		if s, ok := o.String(key); ok {
+			if _, err := parseEtcdURL(s); err != nil {
+				c.fail("etcd3."+key, err.Error(), "")
+			}
+		}
+	}
+}
+
+// halves reports a user without a password and the other way round. The table
+// demands both; here it is only for sections read without it.
+func (c *checker) halves(path string) {
+	v, _ := c.doc.value(path)
+	o, ok := v.(*cluster.Object)
+	if !ok || path == "restapi.authentication" && len(c.errors) > 0 {
+		return
+	}
+	for _, key := range []string{"username", "password"} {
+		at := join(path, key)
+		if s := cluster.Text(o.Value(key)); (s == "" || o.Value(key) == nil) && !c.reported(at) {
+			c.fail(at, "is missing or empty, expected a text", "both username and password are needed")
+		}
+	}
+}
+
+func (c *checker) reported(path string) bool {
+	for _, p := range c.errors {
+		if p.Path == path {
+			return true
+		}
+	}
+	return false
+}
+
+// bootstrap checks what the table cannot say of the section.
+func (c *checker) bootstrap() {
+	o := c.doc.Root.Object("bootstrap")
+	if o == nil {
+		return
+	}
+	if o.Object("dcs") == nil && o.Value("dcs") == nil {
+		c.warn("bootstrap", "has no dcs: a new cluster begins with the default settings", "")
+	}
+	if o.Value("users") != nil {
+		c.warn("bootstrap.users", `User creation is not be supported starting from v4.0.0. Please use "bootstrap.post_bootstrap" script to create users.`, "")
+	}
+	if m, ok := o.String("method"); ok && m != "initdb" {
+		if _, ok := o.Object(m).String("command"); !ok {
+			// The reference would silently make a new cluster where a restore was meant.
+			c.fail("bootstrap.method", fmt.Sprintf("there is no section bootstrap.%s with a command", m), "")
+		}
+	}
+	for _, problem := range Unsupported(o.Object("dcs")) {
+		key, text, _ := strings.Cut(problem, ": ")
+		c.fail("bootstrap.dcs."+key, text, "")
+	}
+	if _, warnings, err := cluster.ParseSettings(o.Object("dcs")); err != nil {
+		c.fail("bootstrap.dcs", err.Error(), "")
+	} else {
+		for _, w := range warnings {
+			c.warn("bootstrap.dcs", w, "")
+		}
+	}
+}
+
+func (c *checker) watchdog() {
+	v, _ := c.doc.value("watchdog.mode")
+	if s, ok := v.(string); ok && oneOf([]string{"required", "require"}, s) {
+		c.fail("watchdog.mode", s+" is not supported yet", "the guardian enforces the lease without a device; use automatic or off")
+	}
+}
+
+// controlled warns of parameters that count only in the store.
+func (c *checker) controlled() {
+	v, _ := c.doc.value("postgresql.parameters")
+	o, _ := v.(*cluster.Object)
+	for name := range o.All() {
+		if g := findControlled(name); g != nil {
+			hint := "set it in the dynamic configuration"
+			if g.accept == nil {
+				hint = "it comes from other keys"
+			}
+			c.warn("postgresql.parameters."+name, "is ignored here: it must be the same on all nodes", hint)
+		}
+	}
+}
+
+func (c *checker) tags() {
+	_, warnings := PublishedTags(c.doc.Root.Object("tags"))
+	for _, w := range warnings {
+		c.warn("tags", w, "")
+	}
+}
+
+// stateDir refuses a state folder within the data folder, where base backups
+// and pg_rewind would carry it to other nodes and delete it here.
+func (c *checker) stateDir(cfg *Config) {
+	data := cfg.Postgresql.DataDir
+	if data == "" || cfg.StateDir == "" {
+		return
+	}
+	if inside(resolve(cfg.StateDir), resolve(data)) {
+		c.fail("state_dir", fmt.Sprintf("%s is inside the data folder %s, expected a folder outside of it", cfg.StateDir, data), "")
+	}
+}
+
+func (c *checker) embedded(cfg *Config) {
+	if cfg.Etcd3.Embedded == nil {
+		return
+	}
+	v, _ := c.doc.value("etcd3.embedded.initial_cluster")
+	if _, problem := peers(v); problem != "" && v != nil {
+		c.fail("etcd3.embedded.initial_cluster", problem, "write NAME: HOST:PORT for each etcd member")
+	}
+	if dir := cfg.Etcd3.Embedded.DataDir; dir != "" && cfg.Postgresql.DataDir != "" && inside(resolve(dir), resolve(cfg.Postgresql.DataDir)) {
+		c.fail("etcd3.embedded.data_dir", dir+" is inside PostgreSQL's data folder", "")
+	}
+}
+
+// resolve makes a path absolute and follows links as far as it exists.
+func resolve(path string) string {
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	rest := ""
+	for dir := path; ; dir = filepath.Dir(dir) {
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			return filepath.Join(real, rest)
+		}
+		if dir == filepath.Dir(dir) {
+			return path
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
+	}
+}
+
+func inside(path, folder string) bool {
+	rel, err := filepath.Rel(folder, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}

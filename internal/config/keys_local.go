@@ -1,0 +1,115 @@
+package config
+
+// The rows of the table that stand in a node's own file (reference
+// configuration.md 2).
+
+var topKeys = []Key{
+	{Path: "name", Kind: Text, Place: Local, Effect: OnAgentRestart, Required: true, Env: "NAME",
+		Doc: "Name of the member: its key in the store, its application_name, the base of its slot's name."},
+	{Path: "scope", Kind: Text, Place: Local, Effect: OnAgentRestart, Required: true, Env: "SCOPE",
+		Doc: "Name of the cluster, also the GUC cluster_name."},
+	{Path: "namespace", Kind: Text, Place: Local, Effect: OnAgentRestart, Default: "service", Env: "NAMESPACE",
+		Doc: "Prefix in the store; the cluster's keys are below /NAMESPACE/SCOPE/."},
+	{Path: "state_dir", Kind: Text, Place: Local, Effect: OnAgentRestart, Env: "STATE_DIR",
+		Doc: "Folder of the agent's own state, outside of the data folder. Default: $STATE_DIRECTORY, else DATA_DIR.tamada."},
+	{Path: "guardian", Kind: Section, Place: Local, Doc: "The process that enforces the lease's deadline."},
+	{Path: "guardian.mode", Kind: Text, Place: Local, Effect: OnAgentRestart, Default: "automatic", Enum: []string{"off", "automatic", "required"},
+		Doc: "automatic: lead under a guardian when there is one; required: never lead without; off: none."},
+	{Path: "thread_pool_size", Kind: Int, Place: Local, Effect: OnAgentRestart, Default: 5, Min: 5, Env: "THREAD_POOL_SIZE",
+		Doc: "Read for compatibility; has no meaning here."},
+	{Path: "thread_stack_size", Kind: Int, Unit: "B", Place: Local, Effect: OnAgentRestart, Default: 524288, Min: 65536, Env: "THREAD_STACK_SIZE",
+		Doc: "Read for compatibility; has no meaning here."},
+	{Path: "citus", Kind: Section, Place: Local, Refused: "Citus is not supported yet", Doc: "Citus cluster."},
+	{Path: "citus.group", Kind: Int, Place: Local, Env: "CITUS_GROUP", Doc: "Group number."},
+	{Path: "citus.database", Kind: Text, Place: Local, Env: "CITUS_DATABASE", Doc: "Database."},
+}
+
+var logKeys = []Key{
+	{Path: "log", Kind: Section, Place: Local, Doc: "Logging."},
+	{Path: "log.type", Kind: Text, Place: Local, Default: "plain", Enum: []string{"plain", "json"}, Env: "LOG_TYPE", Doc: "plain or json."},
+	{Path: "log.level", Kind: Text, Place: Local, Default: "INFO", Enum: []string{"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL"}, Env: "LOG_LEVEL",
+		Doc: "Lowest level that is logged."},
+	{Path: "log.traceback_level", Kind: Text, Place: Local, Default: "ERROR", Enum: []string{"DEBUG", "ERROR"}, Env: "LOG_TRACEBACK_LEVEL",
+		Doc: "Level at which the details of an unexpected error are logged."},
+	{Path: "log.format", Kind: Any, Place: Local, Default: "%(asctime)s %(levelname)s: %(message)s", Env: "LOG_FORMAT",
+		Doc: "Format of a line; for json a list of field names or {field: output name}."},
+	{Path: "log.dateformat", Kind: Text, Place: Local, Env: "LOG_DATEFORMAT", Doc: "strftime format of the time; default: YYYY-MM-DD HH:MM:SS,mmm in local time."},
+	{Path: "log.static_fields", Kind: Map, Place: Local, Env: "LOG_STATIC_FIELDS", Doc: "Constant fields added to each json record."},
+	{Path: "log.max_queue_size", Kind: Int, Place: Local, Default: 1000, Env: "LOG_MAX_QUEUE_SIZE", Doc: "Records that may wait to be written; more are dropped."},
+	{Path: "log.dir", Kind: Text, Place: Local, Env: "LOG_DIR", Doc: "Folder for the file patroni.log; default: standard error."},
+	{Path: "log.mode", Kind: Int, Place: Local, Max: 511, Env: "LOG_MODE", Doc: "Permissions of log files; default: 0666 less the umask."},
+	{Path: "log.file_size", Kind: Int, Place: Local, Default: 25000000, Env: "LOG_FILE_SIZE", Doc: "Bytes at which a log file is rotated."},
+	{Path: "log.file_num", Kind: Int, Place: Local, Default: 4, Env: "LOG_FILE_NUM", Doc: "Rotated files that are kept."},
+	{Path: "log.loggers", Kind: Map, Place: Local, Env: "LOG_LOGGERS", Doc: "Levels by logger name."},
+	{Path: "log.deduplicate_heartbeat_logs", Kind: Bool, Place: Local, Default: false, Env: "LOG_DEDUPLICATE_HEARTBEAT_LOGS",
+		Doc: "Leave out a heartbeat line that equals the one before."},
+}
+
+var bootstrapKeys = []Key{
+	{Path: "bootstrap", Kind: Section, Place: Local, Effect: OnBootstrap, Doc: "How a new cluster is made; without it this node never makes one."},
+	{Path: "bootstrap.dcs", Kind: Section, Place: Local, Effect: OnBootstrap, Doc: "First content of the dynamic configuration."},
+	{Path: "bootstrap.method", Kind: Text, Place: Local, Effect: OnBootstrap, Default: "initdb", Doc: "initdb, or the name of a section here that has a command."},
+	{Path: "bootstrap.initdb", Kind: Options, Place: Local, Effect: OnBootstrap, Doc: "Options of initdb."},
+	{Path: "bootstrap.pg_hba", Kind: Strings, Place: Local, Effect: OnBootstrap, Doc: "Lines added to the generated pg_hba.conf if nothing else manages it."},
+	{Path: "bootstrap.post_bootstrap", Kind: Text, Place: Local, Effect: OnBootstrap, Doc: "Command run once the new cluster works; gets a connection string."},
+	{Path: "bootstrap.post_init", Kind: Text, Place: Local, Effect: OnBootstrap, Doc: "Older name of post_bootstrap."},
+	{Path: "bootstrap.users", Kind: Any, Place: Local, Effect: OnBootstrap, Secret: true, Doc: "Removed since 4.0; use post_bootstrap."},
+}
+
+var restapiKeys = []Key{
+	{Path: "restapi", Kind: Section, Place: Local, Required: true, Doc: "HTTP API."},
+	{Path: "restapi.listen", Kind: AddrPort, Place: Local, Required: true, Env: "RESTAPI_LISTEN", Doc: "Address to listen on; an empty host or * means all."},
+	{Path: "restapi.connect_address", Kind: AddrPort, Place: Local, Env: "RESTAPI_CONNECT_ADDRESS", Doc: "Address that others use; default: listen."},
+	{Path: "restapi.authentication", Kind: Section, Place: Local, Doc: "Basic authentication for requests that change something."},
+	{Path: "restapi.authentication.username", Kind: Text, Place: Local, Required: true, Env: "RESTAPI_USERNAME", Doc: "User."},
+	{Path: "restapi.authentication.password", Kind: Text, Place: Local, Required: true, Secret: true, Env: "RESTAPI_PASSWORD", Doc: "Password."},
+	{Path: "restapi.certfile", Kind: Text, Place: Local, Env: "RESTAPI_CERTFILE", Doc: "Server certificate in PEM; turns TLS on."},
+	{Path: "restapi.keyfile", Kind: Text, Place: Local, Env: "RESTAPI_KEYFILE", Doc: "Its key, if not in certfile."},
+	{Path: "restapi.keyfile_password", Kind: Text, Place: Local, Secret: true, Env: "RESTAPI_KEYFILE_PASSWORD", Doc: "Password of the key."},
+	{Path: "restapi.cafile", Kind: Text, Place: Local, Env: "RESTAPI_CAFILE", Doc: "Authorities that client certificates are checked with."},
+	{Path: "restapi.ciphers", Kind: Text, Place: Local, Env: "RESTAPI_CIPHERS", Doc: "Allowed ciphers."},
+	{Path: "restapi.verify_client", Kind: Text, Place: Local, Default: "none", Enum: []string{"none", "optional", "required"}, Env: "RESTAPI_VERIFY_CLIENT",
+		Doc: "optional: certificate needed for requests that change something; required: for each connection."},
+	{Path: "restapi.allowlist", Kind: Strings, Place: Local, Env: "RESTAPI_ALLOWLIST", Doc: "Names, addresses and networks that may send requests that change something."},
+	{Path: "restapi.allowlist_include_members", Kind: Bool, Place: Local, Default: false, Env: "RESTAPI_ALLOWLIST_INCLUDE_MEMBERS", Doc: "Allow the cluster's members too."},
+	{Path: "restapi.http_extra_headers", Kind: Map, Place: Local, Env: "RESTAPI_HTTP_EXTRA_HEADERS", Doc: "Headers added to each answer."},
+	{Path: "restapi.https_extra_headers", Kind: Map, Place: Local, Env: "RESTAPI_HTTPS_EXTRA_HEADERS", Doc: "The same with TLS; merged over the former."},
+	{Path: "restapi.request_queue_size", Kind: Int, Place: Local, Effect: OnAgentRestart, Default: 5, Max: 4096, Env: "RESTAPI_REQUEST_QUEUE_SIZE", Doc: "Length of the listen queue."},
+	{Path: "restapi.server_tokens", Kind: Text, Place: Local, Default: "Original", Env: "RESTAPI_SERVER_TOKENS",
+		Enum: []string{"Original", "Minimal", "ProductOnly"}, Doc: "What the Server header tells."},
+	{Path: "restapi.thread_pool_size", Kind: Int, Place: Local, Effect: OnAgentRestart, Default: 5, Min: 5, Env: "RESTAPI_THREAD_POOL_SIZE", Doc: "Read for compatibility; has no meaning here."},
+}
+
+var ctlKeys = []Key{
+	{Path: "ctl", Kind: Section, Place: Local, Doc: "How the command line and other agents are called."},
+	{Path: "ctl.authentication", Kind: Section, Place: Local, Doc: "Credentials sent with requests; default: restapi.authentication."},
+	{Path: "ctl.authentication.username", Kind: Text, Place: Local, Required: true, Env: "CTL_USERNAME", Doc: "User."},
+	{Path: "ctl.authentication.password", Kind: Text, Place: Local, Required: true, Secret: true, Env: "CTL_PASSWORD", Doc: "Password."},
+	{Path: "ctl.insecure", Kind: Bool, Place: Local, Default: false, Env: "CTL_INSECURE", Doc: "Do not verify server certificates."},
+	{Path: "ctl.cacert", Kind: Text, Place: Local, Env: "CTL_CACERT", Doc: "Authorities for server certificates; default: restapi.cafile."},
+	{Path: "ctl.certfile", Kind: Text, Place: Local, Env: "CTL_CERTFILE", Doc: "Client certificate."},
+	{Path: "ctl.keyfile", Kind: Text, Place: Local, Env: "CTL_KEYFILE", Doc: "Its key."},
+	{Path: "ctl.keyfile_password", Kind: Text, Place: Local, Secret: true, Env: "CTL_KEYFILE_PASSWORD", Doc: "Password of the key."},
+}
+
+var watchdogKeys = []Key{
+	{Path: "watchdog", Kind: Section, Place: Local, Doc: "The kernel's watchdog device."},
+	{Path: "watchdog.mode", Kind: Text, Place: Local, Default: "automatic", Enum: []string{"off", "automatic", "required", "auto", "require", "disable", "disabled"},
+		Doc: "off, automatic or required."},
+	{Path: "watchdog.device", Kind: Text, Place: Local, Default: "/dev/watchdog", Doc: "The device."},
+	{Path: "watchdog.safety_margin", Kind: Int, Place: Local, Default: 5, Min: -1, Doc: "Seconds between the watchdog and the end of ttl; -1: half of ttl."},
+	{Path: "watchdog.driver", Kind: Text, Place: Local, Doc: "Read for compatibility; has no meaning here."},
+}
+
+var tagKeys = []Key{
+	{Path: "tags", Kind: Section, Place: Local, Doc: "Tags of this member; others than these are published as they are."},
+	{Path: "tags.nofailover", Kind: Any, Place: Local, Default: false, Doc: "Never lead."},
+	{Path: "tags.failover_priority", Kind: Int, Place: Local, Default: 1, Doc: "Rank among equal candidates; not above 0: never lead."},
+	{Path: "tags.nosync", Kind: Any, Place: Local, Default: false, Doc: "Never be a synchronous standby."},
+	{Path: "tags.sync_priority", Kind: Int, Place: Local, Default: 1, Doc: "Rank as synchronous standby; not above 0: never."},
+	{Path: "tags.clonefrom", Kind: Any, Place: Local, Default: false, Doc: "Preferred source of base backups."},
+	{Path: "tags.noloadbalance", Kind: Any, Place: Local, Default: false, Doc: "GET /replica answers 503."},
+	{Path: "tags.nostream", Kind: Any, Place: Local, Default: false, Doc: "Never stream; recover from the archive only."},
+	{Path: "tags.replicatefrom", Kind: Text, Place: Local, Doc: "Member to stream from instead of the leader."},
+	{Path: "tags.*", Kind: Any, Place: Local, Doc: "A tag of your own."},
+}

@@ -1,0 +1,110 @@
+package config
+
+import (
+	"strings"
+
+	"tamada/internal/cluster"
+)
+
+// unknown warns about a key that is not in the table. Sections of custom
+// methods may have any name, so a mapping there is only mentioned when its
+// name looks like a slip.
+func (c *checker) unknown(path, name string, v any, t *keyTree) {
+	section, _, _ := strings.Cut(path, ".")
+	parent := strings.TrimSuffix(strings.TrimSuffix(path, name), ".")
+	_, mapping := v.(*cluster.Object)
+	method := mapping && (parent == "postgresql" || parent == "bootstrap" || parent == "bootstrap.dcs.postgresql")
+	if near := nearest(name, t); near != "" {
+		if method && len(name) > 3 && c.namedAsMethod(name) {
+			return
+		}
+		c.warn(path, "unknown key", "did you mean "+join(parent, near)+"?")
+		return
+	}
+	if method {
+		return
+	}
+	switch {
+	case !strings.Contains(path, ".") && trees().dynamic.child(name) != nil:
+		c.warn(path, "is ignored here: it belongs into bootstrap.dcs, and later into the dynamic configuration", "")
+	case parent == "postgresql" && trees().dynamic.find(path) != nil:
+		c.warn(path, "is ignored here: it counts only in the dynamic configuration", "")
+	case parent == "bootstrap.dcs.postgresql" && trees().local.find("postgresql."+name) != nil:
+		c.warn(path, "is ignored here: it counts only in the node's own file", "write it below postgresql")
+	case elsewhere(name) != "" && section != "tags":
+		c.warn(path, "unknown key", "did you mean "+elsewhere(name)+"? check the indentation")
+	default:
+		c.warn(path, "unknown key", "it has no effect")
+	}
+}
+
+// namedAsMethod tells whether the configuration itself refers to a section.
+func (c *checker) namedAsMethod(name string) bool {
+	for _, path := range []string{"postgresql.create_replica_methods", "postgresql.create_replica_method",
+		"bootstrap.dcs.postgresql.create_replica_methods", "bootstrap.dcs.standby_cluster.create_replica_methods"} {
+		v, _ := c.doc.value(path)
+		list, _ := v.([]any)
+		for _, e := range list {
+			if e == name {
+				return true
+			}
+		}
+	}
+	v, _ := c.doc.value("bootstrap.method")
+	return v == name
+}
+
+// elsewhere finds the only other place of the table where a key of this name
+// stands, for keys that slipped out of their section.
+func elsewhere(name string) string {
+	path := ""
+	for _, k := range Keys() {
+		if k.Place&Local != 0 && k.name() == name && strings.Contains(k.Path, ".") {
+			if path != "" {
+				return ""
+			}
+			path = k.Path
+		}
+	}
+	return path
+}
+
+// nearest is the known key that differs least from a name, "" when none is
+// near.
+func nearest(name string, t *keyTree) string {
+	best, near := min(2, len(name)/3)+1, ""
+	for _, known := range t.order {
+		if known == "*" {
+			return ""
+		}
+		if d := distance(name, known, best); d < best {
+			best, near = d, known
+		}
+	}
+	return near
+}
+
+// distance is the number of characters to add, remove or change to get from
+// one text to the other; it gives up at limit.
+func distance(a, b string, limit int) int {
+	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
+		return limit
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := diagonal
+			if a[i] != b[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
