@@ -26,6 +26,9 @@ type Config struct {
 	Bootstrapping bool
 	// Broken: the data folder was left half-rewound by an earlier agent.
 	Broken bool
+	// Decide is the decision core; nil for ha.Decide. The simulation puts broken
+	// ones in its place, to show that it would notice.
+	Decide func(*ha.View) ha.Outcome
 }
 
 // Agent is the state of one node's loop. One goroutine owns it.
@@ -99,6 +102,9 @@ type storeState struct {
 func New(cfg Config) *Agent {
 	a := &Agent{cfg: cfg, dynamic: cfg.Initial,
 		peers: ha.Peers{Results: map[string]ha.PeerResult{}, Pending: map[string]ha.Instant{}}}
+	if a.cfg.Decide == nil {
+		a.cfg.Decide = ha.Decide
+	}
 	a.boot.Mine = cfg.Bootstrapping
 	a.div.Broken = cfg.Broken
 	settings, _, err := cluster.ParseSettings(cfg.Initial)

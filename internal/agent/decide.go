@@ -34,7 +34,7 @@ func (a *Agent) decide() {
 	if v.DCS.Cluster == nil {
 		v.DCS.Cluster = &cluster.Cluster{}
 	}
-	o := ha.Decide(v)
+	o := a.cfg.Decide(v)
 	a.permit(v)
 	if a.op != nil && !overrides(o.Do) {
 		return // an operation is under way: what it finds comes first

@@ -53,3 +53,18 @@ func (a *Agent) Picture() Picture {
 func (a *Agent) stopping() bool {
 	return a.shutdown || a.task != nil && (a.task.Kind == ha.TaskDemote || a.task.Kind == ha.TaskStop)
 }
+
+// Farewell is the member key to leave behind.
+func (a *Agent) Farewell() []byte {
+	v := a.view()
+	if v.DCS.Cluster == nil {
+		v.DCS.Cluster = &cluster.Cluster{}
+	}
+	m := ha.MemberKey(v, a.cfg.Identity)
+	return m.JSON()
+}
+
+// InheritedLease is the lease that the guardian vouches for.
+func InheritedLease(deadline ha.Instant, ttl time.Duration) lease.Inherited {
+	return lease.Inherited{Deadline: deadline, TTL: ttl}
+}

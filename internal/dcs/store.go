@@ -47,6 +47,12 @@ type Store interface {
 	// there is one, whoever owns it.
 	Acquire(ctx context.Context) (Grant, error)
 
+	// Reclaim moves a leader key that has our name but hangs on another session,
+	// left by an earlier agent of this node, to our session, if it is still exactly
+	// as seen: ErrHeld if it is somebody else's or has changed, ErrAbsent if it is
+	// gone.
+	Reclaim(ctx context.Context, seen cluster.Leader) (Grant, error)
+
 	// Renew extends the session and proves, in this order, that the leader key
 	// still has our name, the session and the creation of h. It never makes or
 	// changes a key. ErrHeld: another holds the key. ErrAbsent: nobody does, or the

@@ -151,7 +151,7 @@ func healthiest(v *View) eligibility {
 // replica that knows at least as much as we do.
 func formerLeaderResumes(answers []candidate.Answer, former string, mine cluster.LSN) bool {
 	for _, a := range answers {
-		if a.Name == former && a.Limitation() == "" && a.State == cluster.StateRunning && a.LSN > 0 && a.LSN >= mine {
+		if a.Name == former && a.Limitation() == "" && !a.Primary && a.LSN > 0 && a.LSN >= mine {
 			return true
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"os"
 	"os/signal"
 	"sync"
@@ -13,7 +14,10 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tamada/internal/agent"
+	"tamada/internal/cluster"
 	"tamada/internal/config"
 	"tamada/internal/dcs"
 	"tamada/internal/guardian"
@@ -35,30 +39,41 @@ type Options struct {
 	ConfigPath string
 	Config     *config.Config
 	Log        *slog.Logger
-	Level      *slog.LevelVar
 }
 
 // node is one running agent with everything around it.
 type node struct {
-	path  string
-	cfg   atomic.Pointer[config.Config]
-	log   *slog.Logger
-	pg    *postgres.Instance
-	store dcs.Store
-	guard *guardian.Client // nil without a guardian
-	peers *peer.Client
-	rest  *rest.Server
+	path      string
+	environ   []string // as it was at the start
+	log       *slog.Logger
+	agentInfo cluster.AgentInfo
+	ctx       context.Context // ends with the loop
+
+	cfg     atomic.Pointer[config.Config]
+	dynamic atomic.Pointer[cluster.Object] // the document in force
+
+	pg       *postgres.Instance
+	store    dcs.Store
+	guard    *guardian.Client // nil without a guardian
+	peers    *peer.Client
+	rest     *rest.Server
+	listener net.Listener
+	metrics  prometheus.Gatherer
+	journal  *Journal
+	alarm    *guardian.Alarm
 
 	agent   *agent.Agent // owned by the loop
-	journal *Journal
 	events  chan agent.Event
 	looks   chan observedNow
-	alarm   *guardian.Alarm
-	ctx     context.Context // ends with the loop
+	fatal   chan error    // ends the loop
+	reloads chan struct{} // SIGHUP by request
 
-	snapshot   atomic.Pointer[rest.Snapshot]
-	generation uint64
-	clusterAt  time.Duration
+	// The following belong to the loop.
+	snapshot    atomic.Pointer[rest.Snapshot] // written by the loop, read by all
+	generation  uint64
+	clusterAt   time.Duration
+	nameChecked bool       // belongs to watchStore
+	reloading   sync.Mutex // one writer of the configuration files at a time
 
 	task  taskSlot
 	watch watcher
@@ -106,9 +121,29 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 			n.step(agent.Acked{Seq: seq})
 		case s := <-signals:
 			n.signalled(s)
+		case <-n.reloads:
+			n.reload()
+		case <-n.fatal:
+			return agent.Exit{Code: 1, LeavePostgres: true}
 		}
 	}
 	return *n.exit
+}
+
+// wake asks for a cycle now; a loop that has much to do will make one anyway.
+func (n *node) wake() {
+	select {
+	case n.events <- agent.Woken{}:
+	default:
+	}
+}
+
+// reloadSoon asks the loop to read the configuration again.
+func (n *node) reloadSoon() {
+	select {
+	case n.reloads <- struct{}{}:
+	default:
+	}
 }
 
 func notifySignals() chan os.Signal {

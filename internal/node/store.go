@@ -13,6 +13,7 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
+	"tamada/internal/ha/candidate"
 	"tamada/internal/ha/rewind"
 )
 
@@ -157,8 +158,21 @@ func (n *node) compare(e agent.Compare) {
 		n.send(end)
 		return
 	}
-	end.Concluded, end.Diverged, end.Why, end.Notes = judge(rewind.Decide(facts))
+	v := rewind.Decide(facts)
+	end.Concluded, end.Diverged = v.Decision != rewind.AskLater, v.Decision == rewind.Needed
+	end.Why, end.Notes = v.Why, v.Notes
 	n.send(end)
+}
+
+// poll asks one member for its status.
+func (n *node) poll(ctx context.Context, m *cluster.Member) candidate.Answer {
+	a := n.peers.Poll(ctx, m)
+	if a.Err != nil {
+		n.log.Warn(fmt.Sprintf("Request failed to %s: GET %s (%v)", m.Name, m.APIURL, a.Err))
+		return candidate.Answer{Name: m.Name}
+	}
+	return candidate.Answer{Name: m.Name, Reachable: true, Primary: a.Primary, LSN: a.LSN, Timeline: a.Timeline, Tags: a.Tags,
+		WatchdogFailed: a.WatchdogFailed}
 }
 
 func (n *node) resumeReplay() {

@@ -12,10 +12,8 @@ import (
 // (reference ha.md 9.3, "Polling rule").
 type Answer struct {
 	Name      string
-	Reachable bool // it answered in time with a document that could be read
-	Primary   bool // it runs outside of recovery
-	Role      cluster.Role
-	State     cluster.State
+	Reachable bool        // it answered in time with a document that could be read
+	Primary   bool        // it runs outside of recovery
 	LSN       cluster.LSN // max(received, replayed); 0 for a primary and when not known
 	Timeline  cluster.Timeline
 	Tags      *cluster.Tags
