@@ -77,8 +77,8 @@ type Store interface {
 	RemoveCluster(ctx context.Context) error
 
 	// SetTimes tells the times in force. A changed ttl makes the next Touch or
-	// Acquire begin a new session. Touch moves our leader key to it in one step with
-	// the member key: same creation, another session; Renew and Release understand
+	// Acquire begin a new session. Touch moves our leader key to it along
+	// with the member key: same creation, another session; Renew and Release understand
 	// the old hold until they are told the new one.
 	SetTimes(t Times)
 
