@@ -36,9 +36,10 @@ func readBody(a *answer, mandatory bool) (body *cluster.Object, ok bool) {
 		a.page(413, "")
 		return nil, false
 	}
-	// The deadline of the body is not one of the work that follows.
-	_ = http.NewResponseController(a.w).SetReadDeadline(time.Time{})
 	if err == nil {
+		// The deadline of a body that came is not one of the work that follows; for
+		// one that did not come it stays, or net/http would wait for the rest.
+		_ = http.NewResponseController(a.w).SetReadDeadline(time.Time{})
 		body, err = parseBody(data)
 	}
 	if err != nil || mandatory && body.Len() == 0 {
