@@ -234,3 +234,56 @@ func (s *Store) doubt(id int64) {
 		s.lease.doubtful = true
 	}
 }
+
+// Reclaim implements dcs.Store: extend the session, then move the key to it. Its
+// creation stays what it was, so nobody else takes it for a new tenure.
+//
+// What if another node runs under our name? It would lose the key here without
+// having done anything wrong; that is why a node makes sure of its name before
+// it decides anything.
+func (s *Store) Reclaim(ctx context.Context, seen cluster.Leader) (dcs.Grant, error) {
+	const what = "reclaim the leader key"
+	a, _, err := s.session(ctx, false)
+	if err != nil {
+		return dcs.Grant{}, err
+	}
+	hold := dcs.Hold{Session: formatLease(a.id), Created: seen.Created}
+	if seen.Session != hold.Session {
+		if err := s.move(ctx, what, seen, a); err != nil {
+			if !dcs.Refused(err) {
+				s.doubt(a.id)
+			}
+			return dcs.Grant{}, err
+		}
+	}
+	return s.Renew(ctx, hold)
+}
+
+// move puts the leader key, if it is exactly as seen, on another lease.
+func (s *Store) move(ctx context.Context, what string, seen cluster.Leader, a answer) error {
+	key := s.key(cluster.KeyLeader)
+	txn := &pb.TxnRequest{
+		Compare: []*pb.Compare{valued(key, []byte(s.name)), created(key, int64(seen.Created)), modified(key, int64(seen.Version))},
+		Success: []*pb.RequestOp{put(key, []byte(s.name), a.id)},
+		Failure: []*pb.RequestOp{get(key)},
+	}
+	revision, err := ask(ctx, s.pool, request{name: what, writes: true}, func(ctx context.Context, l *link, try int) (int64, error) {
+		resp, err := s.txn(ctx, l, txn)
+		if err != nil {
+			return 0, err
+		}
+		if resp.Succeeded {
+			return resp.Header.Revision, nil
+		}
+		kv := found(resp, 0)
+		if try > 0 && kv != nil && kv.Lease == a.id && string(kv.Value) == s.name {
+			return kv.ModRevision, nil // an earlier try of this call moved it
+		}
+		return 0, refuse(kv)
+	})
+	if err != nil {
+		return err
+	}
+	s.cache.Own(cluster.KeyLeader, dcs.Entry{Value: []byte(s.name), Version: cluster.Version(revision), Created: seen.Created, Session: formatLease(a.id)})
+	return nil
+}

@@ -169,6 +169,24 @@ func (c *Store) extend() *session {
 	return x
 }
 
+// Reclaim implements dcs.Store.
+func (c *Store) Reclaim(ctx context.Context, seen cluster.Leader) (dcs.Grant, error) {
+	return call(ctx, c, "Reclaim", func() (dcs.Grant, error) {
+		s := c.server
+		x := c.extend()
+		e, ok := s.keys[cluster.KeyLeader]
+		switch {
+		case !ok:
+			return dcs.Grant{}, dcs.ErrAbsent
+		case string(e.Value) != c.name || e.Version != seen.Version || e.Created != seen.Created:
+			return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, e.Value)
+		}
+		e = s.write(cluster.KeyLeader, []byte(c.name), x.id)
+		c.wrote(cluster.KeyLeader, e)
+		return c.grant(x, e), nil
+	})
+}
+
 // Acquire implements dcs.Store.
 func (c *Store) Acquire(ctx context.Context) (dcs.Grant, error) {
 	return call(ctx, c, "Acquire", func() (dcs.Grant, error) {
