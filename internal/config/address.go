@@ -27,6 +27,10 @@ func (a Address) String() string {
 // 0.3). defaultPort is taken when there is no port; 0 makes a port necessary.
 func ParseAddress(s string, defaultPort int) (Address, error) {
 	s = strings.TrimSpace(s)
+	if strings.ContainsAny(s, "@/") {
+		// Not repeated: a URL may hold a password.
+		return Address{}, errors.New("looks like a URL")
+	}
 	hosts, port := s, ""
 	if i := strings.LastIndexByte(s, ':'); i >= 0 {
 		hosts, port = s[:i], s[i+1:]
@@ -48,7 +52,7 @@ func ParseAddress(s string, defaultPort int) (Address, error) {
 	}
 	for h := range strings.SplitSeq(hosts, ",") {
 		h = strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(h), "["), "]")
-		if strings.ContainsAny(h, " \t/[]@") {
+		if strings.ContainsAny(h, " \t[]") {
 			return Address{}, fmt.Errorf("%q is not a host name or address", h)
 		}
 		a.Hosts = append(a.Hosts, h)

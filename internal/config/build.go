@@ -14,7 +14,6 @@ func build(doc *Document, warnings []Problem, environ []string) (*Config, error)
 		return nil, Errors{{Pos: doc.Pos(""), Text: "Config is empty."}}
 	}
 	doc.translate()
-	prune(doc.Root, trees().local)
 	c := &checker{doc: doc, warnings: warnings}
 	c.section(doc.Root, "", trees().local)
 	c.stores(true)
@@ -28,7 +27,13 @@ func build(doc *Document, warnings []Problem, environ []string) (*Config, error)
 	c.stateDir(cfg)
 	c.embedded(cfg)
 	if len(c.errors) > 0 {
-		return nil, c.errors
+		// A key that is missing is often there with a slip in its name.
+		for _, w := range c.warnings {
+			if w.Text == unknownKey {
+				c.errors = append(c.errors, w)
+			}
+		}
+		return nil, c.errors.inOrder()
 	}
 	cfg.Warnings = c.warnings
 	return cfg, nil
@@ -37,7 +42,6 @@ func build(doc *Document, warnings []Problem, environ []string) (*Config, error)
 // buildClient checks only what a command-line tool needs.
 func buildClient(doc *Document, warnings []Problem) (*Config, error) {
 	doc.translate()
-	prune(doc.Root, trees().local)
 	c := &checker{doc: doc, warnings: warnings}
 	t := trees().local
 	for _, name := range []string{"name", "scope", "namespace", "ctl", "etcd3"} {
@@ -60,16 +64,13 @@ func buildClient(doc *Document, warnings []Problem) (*Config, error) {
 func (c *checker) stores(needed bool) {
 	some := false
 	for _, name := range stores {
-		if _, ok := c.doc.Root.Get(name); !ok {
+		if c.doc.Root.Value(name) == nil {
 			continue
 		}
 		some = true
 		if k := trees().local.child(name).key; !needed && k.Refused != "" {
 			c.fail(name, k.Refused, "")
 		}
-	}
-	if zk := c.doc.Root.Object("zookeeper"); needed && zk.Object("exhibitor") != nil {
-		some = true // reported as zookeeper
 	}
 	if needed && !some {
 		c.fail("etcd3", "Can not find suitable configuration of distributed configuration store",
@@ -95,12 +96,12 @@ func (c *checker) stores(needed bool) {
 	}
 }
 
-// halves reports a user without a password and the other way round. The table
-// demands both; here it is only for sections read without it.
+// halves reports a user without a password and the other way round, also when
+// one is an empty text, which the table lets pass.
 func (c *checker) halves(path string) {
 	v, _ := c.doc.value(path)
 	o, ok := v.(*cluster.Object)
-	if !ok || path == "restapi.authentication" && len(c.errors) > 0 {
+	if !ok {
 		return
 	}
 	for _, key := range []string{"username", "password"} {
@@ -142,12 +143,12 @@ func (c *checker) bootstrap() {
 		key, text, _ := strings.Cut(problem, ": ")
 		c.fail("bootstrap.dcs."+key, text, "")
 	}
-	if _, warnings, err := cluster.ParseSettings(o.Object("dcs")); err != nil {
+	_, warnings, err := cluster.ParseSettings(o.Object("dcs"))
+	if err != nil && !c.reported("bootstrap.dcs.ttl") && !c.reported("bootstrap.dcs.loop_wait") && !c.reported("bootstrap.dcs.retry_timeout") {
 		c.fail("bootstrap.dcs", err.Error(), "")
-	} else {
-		for _, w := range warnings {
-			c.warn("bootstrap.dcs", w, "")
-		}
+	}
+	for _, w := range warnings {
+		c.warn("bootstrap.dcs", w, "")
 	}
 }
 

@@ -128,6 +128,8 @@ func (c *checker) number(v any, path string, k *Key, wrong func(string)) {
 	switch {
 	case !ok:
 		wrong("")
+	case k.Kind == Seconds && k.Unit == "":
+		// ttl and its two companions: their limits depend on each other.
 	case n < int64(k.Min) && (k.Min != 0 || k.Max != 0), k.Max != 0 && n > int64(k.Max):
 		text := fmt.Sprintf("%d is below the least value %d", n, k.Min)
 		if n > int64(k.Min) {

@@ -5,7 +5,8 @@ import "strings"
 // postgresqlKeys is the section postgresql, local and dynamic (reference
 // configuration.md 2.9, 3.2).
 var postgresqlKeys = []Key{
-	{Path: "postgresql", Kind: Section, Place: Both, Required: true, Doc: "The PostgreSQL instance."},
+	{Path: "postgresql", Kind: Section, Place: Local, Required: true, Doc: "The PostgreSQL instance."},
+	{Path: "postgresql", Kind: Section, Place: Dynamic, Doc: "Settings for the PostgreSQL instances of all nodes."},
 	{Path: "postgresql.listen", Kind: AddrPort, Place: Local, Effect: OnPostgresRestart, Required: true, Env: "POSTGRESQL_LISTEN",
 		Doc: "ADDRESS[,ADDRESS…]:PORT; sets listen_addresses and port."},
 	{Path: "postgresql.connect_address", Kind: AddrPort, Place: Local, Env: "POSTGRESQL_CONNECT_ADDRESS", Doc: "Address that others use; default: first of listen."},
@@ -71,9 +72,9 @@ var credentialNames = []string{"username", "password", "sslmode", "sslcert", "ss
 	"sslcrl", "sslcrldir", "gssencmode", "channel_binding", "sslnegotiation"}
 
 func authenticationKeys() []Key {
-	rows := []Key{{Path: "postgresql.authentication", Kind: Section, Place: Local, Required: true, Doc: "Database users of the agent."}}
+	rows := []Key{{Path: "postgresql.authentication", Kind: Section, Place: Local, Required: true, Secret: true, Doc: "Database users of the agent."}}
 	for _, user := range []string{"superuser", "replication", "rewind"} {
-		rows = append(rows, Key{Path: "postgresql.authentication." + user, Kind: Section, Place: Local, Required: user == "replication",
+		rows = append(rows, Key{Path: "postgresql.authentication." + user, Kind: Section, Place: Local, Required: user == "replication", Secret: true,
 			Doc: "Connection settings of the " + user + " user."})
 		for _, name := range credentialNames {
 			rows = append(rows, Key{Path: "postgresql.authentication." + user + "." + name, Kind: Text, Place: Local,

@@ -1,7 +1,5 @@
 package config
 
-import "tamada/internal/cluster"
-
 // translate brings old spellings into today's (reference configuration.md
 // 1.4 step 5).
 func (d *Document) translate() {
@@ -36,24 +34,5 @@ func (d *Document) translate() {
 func (d *Document) movePositions(from, to string) {
 	for name := range d.Root.Object("postgresql").Object(from[len("postgresql."):]).All() {
 		d.pos[join(to, name)] = d.Pos(join(from, name))
-	}
-}
-
-// prune removes nulls from the sections of the table, so that absent and null
-// are one thing from here on.
-func prune(o *cluster.Object, t *keyTree) {
-	var null []string
-	for name, v := range o.All() {
-		if v == nil {
-			null = append(null, name)
-			continue
-		}
-		child := t.child(name)
-		if sub, ok := v.(*cluster.Object); ok && child != nil && child.key != nil && child.key.Kind == Section {
-			prune(sub, child)
-		}
-	}
-	for _, name := range null {
-		o.Delete(name)
 	}
 }

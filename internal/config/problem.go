@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -59,6 +61,14 @@ func (e Errors) Error() string {
 		lines[i] = p.String()
 	}
 	return strings.Join(lines, "\n")
+}
+
+// inOrder sorts the problems as they stand in the sources.
+func (e Errors) inOrder() Errors {
+	slices.SortStableFunc(e, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.Pos.Source, b.Pos.Source), a.Pos.Line-b.Pos.Line, a.Pos.Column-b.Pos.Column)
+	})
+	return e
 }
 
 // Secret is a text that must not appear in logs and errors. Convert it with

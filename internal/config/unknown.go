@@ -6,6 +6,9 @@ import (
 	"tamada/internal/cluster"
 )
 
+// unknownKey is the text of the warning about a key that is not in the table.
+const unknownKey = "unknown key"
+
 // unknown warns about a key that is not in the table. Sections of custom
 // methods may have any name, so a mapping there is only mentioned when its
 // name looks like a slip.
@@ -18,7 +21,7 @@ func (c *checker) unknown(path, name string, v any, t *keyTree) {
 		if method && len(name) > 3 && c.namedAsMethod(name) {
 			return
 		}
-		c.warn(path, "unknown key", "did you mean "+join(parent, near)+"?")
+		c.warn(path, unknownKey, "did you mean "+join(parent, near)+"?")
 		return
 	}
 	if method {
@@ -32,9 +35,9 @@ func (c *checker) unknown(path, name string, v any, t *keyTree) {
 	case parent == "bootstrap.dcs.postgresql" && trees().local.find("postgresql."+name) != nil:
 		c.warn(path, "is ignored here: it counts only in the node's own file", "write it below postgresql")
 	case elsewhere(name) != "" && section != "tags":
-		c.warn(path, "unknown key", "did you mean "+elsewhere(name)+"? check the indentation")
+		c.warn(path, unknownKey, "did you mean "+elsewhere(name)+"? check the indentation")
 	default:
-		c.warn(path, "unknown key", "it has no effect")
+		c.warn(path, unknownKey, "it has no effect")
 	}
 }
 

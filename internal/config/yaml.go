@@ -117,6 +117,8 @@ func (p *parsed) syntaxError(data []byte, err error) {
 	case strings.HasPrefix(text, "unknown anchor"):
 		// The name is not repeated: it may be the beginning of a password.
 		line, text, hint = aliasLine(lines, line), "a value refers to an anchor that does not exist", "a text that begins with * must be quoted"
+	case hint == "" && strings.Contains(text, "unexpected end of stream"):
+		hint = "is a quote or a bracket not closed?"
 	case hint == "" && strings.Contains(text, "mapping values are not allowed"):
 		hint = `check the indentation; a text that contains ": " must be quoted`
 	}

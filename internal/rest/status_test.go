@@ -259,16 +259,3 @@ func TestPanicClosesTheConnectionOnly(t *testing.T) {
 type panicking struct{ *fakeAgent }
 
 func (panicking) Snapshot() *Snapshot { panic("mistake") }
-
-func BenchmarkPrimary(b *testing.B) {
-	agent := newFakeAgent(&Snapshot{State: cluster.StateRunning, Role: cluster.RolePrimary, LockUntil: fakeNow + time.Hour},
-		&SQLStatus{ServerVersion: 150018, PostmasterStart: time.Unix(1, 0), Flushed: 1, Timeline: 1})
-	s, err := New(agent, captureOptions("pg-a"), quiet())
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		call(s, "GET", "/primary")
-	}
-}
