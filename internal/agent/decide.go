@@ -272,9 +272,6 @@ func (a *Agent) compared(ev Compared) {
 		return
 	}
 	a.comparer = 0
-	for _, n := range ev.Notes {
-		a.log(ha.Info, n)
-	}
 	l := a.store.view.LeaderMember()
 	if !ev.Concluded || l == nil {
 		a.div.TriedAt = a.now
@@ -286,7 +283,10 @@ func (a *Agent) compared(ev Compared) {
 	a.div = ha.Divergence{State: ha.DivergenceNone, Leader: l.Name, Timeline: l.Timeline, Broken: a.div.Broken}
 	if ev.Diverged {
 		a.div.State = ha.DivergenceFound
+		a.log(ha.Warning, "The history of this node diverged from "+l.Name+": "+ev.Why)
+		return
 	}
+	a.log(ha.Info, "The history of this node fits that of "+l.Name+": "+ev.Why)
 }
 
 // follow changes the source of a running replica.

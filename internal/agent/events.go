@@ -107,7 +107,6 @@ type Compared struct {
 	Concluded bool
 	Diverged  bool
 	Why       string
-	Notes     []string
 }
 
 // Touched: the member key was written, or not.

@@ -131,7 +131,7 @@ func (n *node) lookRunning(ctx context.Context, f *agent.Facts, source *cluster.
 		return 0
 	}
 	f.Timeline = n.standbyTimeline(ctx, o, source)
-	n.lookFollow(ctx, f, source)
+	n.lookFollow(ctx, f, o, source)
 	if o.Receiver != nil {
 		return o.Receiver.PID
 	}
@@ -155,11 +155,11 @@ func (n *node) standbyTimeline(ctx context.Context, o *postgres.Observation, sou
 	return tli
 }
 
-func (n *node) lookFollow(ctx context.Context, f *agent.Facts, source *cluster.Member) {
+func (n *node) lookFollow(ctx context.Context, f *agent.Facts, o *postgres.Observation, source *cluster.Member) {
 	if source == nil {
 		return
 	}
-	change, err := n.pg.FollowChange(ctx, upstream(source))
+	change, err := n.pg.FollowChange(ctx, upstream(source), cluster.RoleReplica, o)
 	if err != nil {
 		n.log.Debug("could not compare the recovery settings", "error", err)
 		return

@@ -47,7 +47,7 @@ func (n *node) reloadPostgres(doc *cluster.Object) {
 	}
 	if h, err := n.pg.Postmaster(); err == nil {
 		h.Close()
-		if err := n.pg.Reload(n.ctx); err != nil {
+		if _, err := n.pg.Reload(n.ctx, n.snapshot.Load().Role, false); err != nil {
 			n.log.Error("could not put the new configuration of PostgreSQL in force", "error", err)
 		}
 	}
@@ -86,7 +86,7 @@ func localRules(cfg *config.Config) ha.Local {
 // identity is what the member publishes about itself.
 func identity(cfg *config.Config, connURL string, guarded bool) ha.Identity {
 	id := ha.Identity{ConnURL: connURL, APIURL: cfg.RestAPI.URL(), Version: cluster.CompatVersion,
-		Agent: cluster.AgentInfo{Version: cluster.Version, Guardian: guarded}}
+		Agent: cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: guarded}}
 	if a := cfg.Postgresql.ProxyAddress; a != "" {
 		id.ProxyURL = "postgres://" + a + "/" + database(&cfg.Postgresql)
 	}

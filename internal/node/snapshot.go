@@ -4,7 +4,6 @@ package node
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -54,8 +53,8 @@ func (s source) Snapshot() *rest.Snapshot { return s.snapshot.Load() }
 func (s source) SQLStatus(ctx context.Context) (*rest.SQLStatus, error) {
 	o, err := s.pg.Observe(ctx, postgres.ObserveOptions{Over: postgres.RestAPI, Senders: true})
 	if err != nil {
-		if errors.Is(err, postgres.ErrConnection) {
-			err = fmt.Errorf("%w: %w", rest.ErrConnection, err)
+		if postgres.SQLState(err) == "" {
+			err = fmt.Errorf("%w: %w", rest.ErrConnection, err) // the server did not even refuse
 		}
 		return nil, err
 	}

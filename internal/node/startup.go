@@ -56,7 +56,7 @@ func (n *node) prepare() error {
 	if err := n.connectGuardian(cfg); err != nil {
 		return err
 	}
-	n.agentInfo = cluster.AgentInfo{Version: cluster.Version, Guardian: n.guard != nil}
+	n.agentInfo = cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: n.guard != nil}
 	initial, err := initialDynamic(cfg)
 	if err != nil {
 		n.log.Warn(err.Error())

@@ -15,6 +15,7 @@ import (
 	"tamada/internal/ha"
 	"tamada/internal/ha/candidate"
 	"tamada/internal/ha/rewind"
+	"tamada/internal/postgres"
 )
 
 const (
@@ -158,9 +159,8 @@ func (n *node) compare(e agent.Compare) {
 		n.send(end)
 		return
 	}
-	v := rewind.Decide(facts)
-	end.Concluded, end.Diverged = v.Decision != rewind.AskLater, v.Decision == rewind.Needed
-	end.Why, end.Notes = v.Why, v.Notes
+	verdict, why := rewind.Decide(facts)
+	end.Concluded, end.Diverged, end.Why = verdict != rewind.Unknown, verdict == rewind.Needed, why
 	n.send(end)
 }
 
@@ -233,7 +233,7 @@ func (n *node) arrangeSlots(e agent.ArrangeSlots) {
 		}
 	}
 	for _, s := range e.Plan.Advance {
-		if err := n.pg.AdvanceSlot(ctx, s.Name, s.LSN); err != nil {
+		if err := n.pg.AdvanceSlot(ctx, postgres.Slot{Name: s.Name, Type: "physical"}, s.LSN); err != nil {
 			errs = append(errs, err)
 		}
 	}

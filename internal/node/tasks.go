@@ -144,8 +144,14 @@ func (n *node) bootstrap(ctx context.Context) error {
 // postBootstrap ends with a CHECKPOINT: replicas are about to be cloned, and a
 // base backup begins by waiting for one that is spread over minutes.
 func (n *node) postBootstrap(ctx context.Context) error {
-	if err := n.pg.PostBootstrap(ctx); err != nil {
+	restart, err := n.pg.PostBootstrap(ctx)
+	if err != nil {
 		return err
+	}
+	if restart {
+		if _, err := n.pg.Restart(ctx, postgres.StopOptions{}, postgres.StartOptions{Role: cluster.RolePrimary}); err != nil {
+			return err
+		}
 	}
 	return n.pg.Checkpoint(ctx)
 }
@@ -169,7 +175,8 @@ func (n *node) clone(ctx context.Context, from cluster.Member) error {
 	if up == nil {
 		return fmt.Errorf("member %s has no usable address: %q", from.Name, from.ConnURL)
 	}
-	return n.pg.Clone(ctx, postgres.CloneOptions{From: up})
+	_, err := n.pg.Clone(ctx, postgres.CloneOptions{From: up})
+	return err
 }
 
 // reinitialize throws the data away and copies it again. The decision core asks
@@ -249,9 +256,9 @@ func (n *node) followSource(ctx context.Context, d ha.Follow) error {
 		return fmt.Errorf("member %s has no usable address: %q", d.Source.Name, d.Source.ConnURL)
 	}
 	if !d.Restart {
-		return n.pg.FollowReload(ctx, up)
+		return n.pg.FollowReload(ctx, up, cluster.RoleReplica)
 	}
-	_, err := n.pg.Restart(ctx, postgres.StartOptions{Role: cluster.RoleReplica, Upstream: up})
+	_, err := n.pg.Restart(ctx, postgres.StopOptions{}, postgres.StartOptions{Role: cluster.RoleReplica, Upstream: up})
 	return err
 }
 
