@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"encoding/json"
-	"net"
 	"net/url"
 	"strconv"
 	"strings"
@@ -230,7 +229,10 @@ func (m *Member) Address() (host string, port int, ok bool) {
 
 // ConnURLFor builds the connection URL that a member publishes.
 func ConnURLFor(host string, port int, database string) string {
-	return "postgres://" + net.JoinHostPort(host, strconv.Itoa(port)) + "/" + url.PathEscape(database)
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return "postgres://" + host + ":" + strconv.Itoa(port) + "/" + url.PathEscape(database)
 }
 
 // SlotName is the name of the replication slot of a member (reference

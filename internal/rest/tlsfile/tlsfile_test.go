@@ -161,6 +161,24 @@ func writePEM(t *testing.T, blocks ...*pem.Block) string {
 	return file
 }
 
+// connected are the two ends of a connection; unlike those of net.Pipe they
+// take an alert that nobody reads yet.
+func connected(t *testing.T) (server, client net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return server, client
+}
+
 // shake tries a handshake; an error on either side counts.
 func shake(t *testing.T, server Server, client Client) error {
 	t.Helper()
@@ -172,7 +190,7 @@ func shake(t *testing.T, server Server, client Client) error {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left, right := net.Pipe()
+	left, right := connected(t)
 	defer func() { _, _ = left.Close(), right.Close() }()
 	deadline := time.Now().Add(5 * time.Second)
 	_, _ = left.SetDeadline(deadline), right.SetDeadline(deadline)

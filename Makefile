@@ -1,0 +1,49 @@
+# make test is what continuous integration runs; make demo is the shortest way to see a cluster.
+# docs/dev.md explains the rest.
+
+PACKAGES = $(shell go list ./... | grep -v /test/)
+# Processes of their own, so limited by time and not run beside each other.
+E2E = $(wildcard test/e2e)
+
+.PHONY: all build demo test setup vet staticcheck unit e2e soak fuzz clean
+
+all: build
+
+build:
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/tamada ./cmd/tamada
+
+demo: setup build
+	bin/tamada demo
+
+test: setup build vet staticcheck unit e2e
+
+setup:
+	scripts/setup
+
+vet:
+	@unformatted=$$(gofmt -l cmd internal $(wildcard test)); \
+	  [ -z "$$unformatted" ] || { echo "gofmt -w is due for:" $$unformatted; exit 1; }
+	go vet ./...
+
+staticcheck:
+	go tool staticcheck ./...
+
+unit:
+	go test -timeout 5m $(PACKAGES)
+
+e2e:
+ifneq ($(E2E),)
+	go test -timeout 6m -p 1 ./test/...
+endif
+
+# The simulation for a night; the report replaces the last one. SOAK=10m for a try.
+SOAK ?= 8h
+soak:
+	TAMADA_SOAK=$(SOAK) TAMADA_SOAK_REPORT=$(CURDIR)/docs/soak.md \
+	  go test -count=1 -timeout 0 -run '^TestSoak' -v ./internal/sim/...
+
+fuzz:
+	scripts/fuzz 60s
+
+clean:
+	rm -rf bin tamada-demo
