@@ -14,6 +14,10 @@ type Config struct {
 	Namespace string // without slashes of its own being significant; "service" by default
 	StateDir  string // absolute or as configured; never inside the data folder
 
+	// Store is the section of the configuration store that is in force; empty
+	// where [LoadClient] found none.
+	Store string
+
 	Log        Log
 	Bootstrap  *Bootstrap // nil: this node never makes a new cluster
 	RestAPI    RestAPI

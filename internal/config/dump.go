@@ -326,39 +326,50 @@ func (d *dumper) words(s string, indent int, split, quoted bool) {
 }
 
 var escapes = map[rune]string{0: `\0`, 7: `\a`, 8: `\b`, 9: `\t`, 10: `\n`, 11: `\v`, 12: `\f`, 13: `\r`, 0x1b: `\e`,
-	'"': `\"`, '\\': `\\`, 0x85: `\N`, 0xa0: `\_`, 0x2028: `\L`, 0x2029: `\P`}
+	'"': `\"`, '\\': `\\`, 0x85: `\N`, 0x2028: `\L`, 0x2029: `\P`}
 
-// doubleQuoted writes a text in double quotes with escapes, and breaks it at
-// blanks when it gets too long.
+// doubleQuoted writes a text in double quotes with escapes. Beyond the width
+// it is broken before a blank or behind an escape; a backslash before the
+// break, and one before a blank that follows, keep the text as it was.
 func (d *dumper) doubleQuoted(s string, indent int, split bool) {
 	d.write(`"`)
-	runes := []rune(s)
+	runes, escaped := []rune(s), false
 	for i, r := range runes {
-		if split && r == ' ' && i > 0 && i < len(runes)-1 && d.column+wordLength(runes[i+1:]) > dumpWidth {
-			d.write(`\`)
-			d.newline(indent)
-			d.write(`\`)
-		}
-		switch e, special := escapes[r]; {
-		case special && r != 0xa0:
-			d.write(e)
-		case printable(r) && r < 0x10000:
+		inner := split && i > 0 && i < len(runes)-1
+		if r >= 0x20 && printable(r) && r < 0x10000 && r != '"' && r != '\\' && !isBreak(r) {
+			if inner && d.column > dumpWidth && (r == ' ' || escaped) {
+				d.brokenBefore(r, indent)
+			}
 			d.write(string(r))
-		case r <= 0xff:
-			d.write(fmt.Sprintf(`\x%02X`, r))
-		case r <= 0xffff:
-			d.write(fmt.Sprintf(`\u%04X`, r))
-		default:
-			d.write(fmt.Sprintf(`\U%08X`, r))
+			escaped = false
+			continue
+		}
+		d.write(escape(r))
+		escaped = true
+		if inner && d.column-1 > dumpWidth {
+			d.brokenBefore(runes[i+1], indent)
 		}
 	}
 	d.write(`"`)
 }
 
-func wordLength(runes []rune) int {
-	n := slices.Index(runes, ' ')
-	if n < 0 {
-		n = len(runes)
+func (d *dumper) brokenBefore(r rune, indent int) {
+	d.write(`\`)
+	d.newline(indent)
+	if r == ' ' {
+		d.write(`\`)
 	}
-	return n
+}
+
+func escape(r rune) string {
+	if e, ok := escapes[r]; ok {
+		return e
+	}
+	switch {
+	case r <= 0xff:
+		return fmt.Sprintf(`\x%02X`, r)
+	case r <= 0xffff:
+		return fmt.Sprintf(`\u%04X`, r)
+	}
+	return fmt.Sprintf(`\U%08X`, r)
 }
