@@ -43,14 +43,22 @@ type Store interface {
 	// Watch is called once.
 	Watch(ctx context.Context) <-chan Update
 
-	// Acquire makes the leader key with our name if there is none: ErrHeld when
-	// there is one, whoever owns it.
+	// Acquire extends the session, or begins one, and makes the leader key with our
+	// name if there is none: ErrHeld when there is one, whoever owns it. After an
+	// outage the key may turn up as ours later; the view tells.
 	Acquire(ctx context.Context) (Grant, error)
+
+	// Reclaim moves a leader key that has our name but hangs on another session,
+	// left by an earlier agent of this node, to our session, if it is still exactly
+	// as seen: ErrHeld if it is somebody else's or has changed, ErrAbsent if it is
+	// gone.
+	Reclaim(ctx context.Context, seen cluster.Leader) (Grant, error)
 
 	// Renew extends the session and proves, in this order, that the leader key
 	// still has our name, the session and the creation of h. It never makes or
 	// changes a key. ErrHeld: another holds the key. ErrAbsent: nobody does, or the
-	// session is gone.
+	// session is gone. The grant's hold replaces h: its session differs when Touch
+	// has moved the key to a new one (see SetTimes).
 	Renew(ctx context.Context, h Hold) (Grant, error)
 
 	// Release deletes the leader key if it is exactly h's; ErrHeld or ErrAbsent
@@ -58,7 +66,8 @@ type Store interface {
 	Release(ctx context.Context, h Hold) error
 
 	// Touch extends the session, making one if there is none, and writes our own
-	// member key if its value or session differ from the last successful write.
+	// member key if its value or session differ from the last successful write, or
+	// if the view shows that the key has vanished.
 	Touch(ctx context.Context, value []byte) error
 
 	// Put writes one key (one of the Key constants of package cluster, not leader
@@ -74,7 +83,9 @@ type Store interface {
 	RemoveCluster(ctx context.Context) error
 
 	// SetTimes tells the times in force. A changed ttl makes the next Touch or
-	// Acquire begin a new session; the present leader key is kept until then.
+	// Acquire begin a new session. Touch moves our leader key to it along
+	// with the member key: same creation, another session; Renew and Release understand
+	// the old hold until they are told the new one.
 	SetTimes(t Times)
 
 	// Close gives up the connections. The session is left to expire: closing is

@@ -1,0 +1,150 @@
+//go:build linux
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"tamada/internal/config"
+	"tamada/internal/guardian"
+	"tamada/internal/node"
+)
+
+// agentMemory is what the Go runtime of an agent tries to stay below; it is a
+// wish, not a limit that stops anything.
+const agentMemory = 24 << 20
+
+func run(args []string) (int, error) {
+	code := 0
+	root := &cobra.Command{Use: "tamada", Short: "Keeps a PostgreSQL cluster available", SilenceUsage: true, SilenceErrors: true}
+	root.AddCommand(runCommand(&code), agentCommand(&code))
+	root.SetArgs(args[1:])
+	if err := root.Execute(); err != nil {
+		return max(code, 1), err
+	}
+	return code, nil
+}
+
+func runCommand(code *int) *cobra.Command {
+	var alone bool
+	c := &cobra.Command{
+		Use:   "run [FILE]",
+		Short: "Run a node: guardian, agent and, if configured, an etcd member",
+		Long: `Runs one node of a cluster in the foreground. FILE is its configuration, a file or
+a folder; without one it comes from the environment (PATRONI_… or TAMADA_…).
+
+The started process is the guardian. It starts the agent and enforces its lease:
+when the agent cannot renew it, PostgreSQL is killed before anybody else may lead.`,
+		Example: "  tamada run /etc/tamada/node.yml\n  tamada run --no-guardian node.yml",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			var err error
+			*code, err = runNode(first(args), alone)
+			return err
+		},
+	}
+	c.Flags().BoolVar(&alone, "no-guardian", false, "run the agent alone, in one process; nothing enforces the lease when it is frozen or killed")
+	return c
+}
+
+// agentCommand is what a guardian starts.
+func agentCommand(code *int) *cobra.Command {
+	return &cobra.Command{Use: "agent [FILE]", Hidden: true, Args: cobra.MaximumNArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if !guardian.Underneath() {
+				return errors.New("this command is started by `tamada run` only")
+			}
+			var err error
+			*code, err = runAgent(first(args))
+			return err
+		}}
+}
+
+func first(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
+
+// load reads the configuration and makes the state folder.
+func load(path string) (*config.Config, *slog.Logger, error) {
+	cfg, err := config.Load(path, os.Environ())
+	if err != nil {
+		return nil, nil, err
+	}
+	log := node.NewLogger(cfg.Log, os.Stderr)
+	for _, w := range cfg.Warnings {
+		log.Warn(w.String())
+	}
+	if os.Geteuid() == 0 {
+		return nil, nil, errors.New("PostgreSQL refuses to run as root, so tamada must not run as root either: start it as the user that owns the data folder (usually postgres)")
+	}
+	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("state folder (state_dir): %w", err)
+	}
+	if err := os.Chmod(cfg.StateDir, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("state folder (state_dir): %w", err)
+	}
+	return cfg, log, nil
+}
+
+func runNode(path string, alone bool) (int, error) {
+	cfg, log, err := load(path)
+	if err != nil {
+		return 1, err
+	}
+	if alone || cfg.Guardian.Mode == "off" {
+		return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return 1, fmt.Errorf("find this program's own file: %w", err)
+	}
+	// The guardian does next to nothing: one thread of Go code is enough.
+	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(25)
+	o := guardian.Options{Log: log, StateDir: cfg.StateDir, DataDir: cfg.Postgresql.DataDir, Listen: cfg.RestAPI.Listen.String(),
+		Agent: command(self, "agent", path)}
+	if name := cfg.Postgresql.BinName["postgres"]; name != "" {
+		o.Names = []string{name}
+	}
+	if cfg.Etcd3.Embedded != nil {
+		o.Etcd = command(self, "etcd-member", path)
+	}
+	return guardian.Run(o)
+}
+
+func command(self, verb, path string) []string {
+	if path == "" {
+		return []string{self, verb}
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		path = abs
+	}
+	return []string{self, verb, path}
+}
+
+func runAgent(path string) (int, error) {
+	cfg, log, err := load(path)
+	if err != nil {
+		return 1, err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(50)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(agentMemory)
+	}
+	runtime.GOMAXPROCS(min(runtime.NumCPU(), 2))
+	return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
+}
+

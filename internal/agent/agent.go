@@ -1,0 +1,415 @@
+package agent
+
+import (
+	"slices"
+	"time"
+
+	"tamada/internal/cluster"
+	"tamada/internal/dcs"
+	"tamada/internal/ha"
+	"tamada/internal/ha/lease"
+)
+
+// Config is what an agent is told at its start.
+type Config struct {
+	Name     string
+	Local    ha.Local
+	Identity ha.Identity
+	// Initial is the dynamic configuration to begin with: the cached one, or that of
+	// `bootstrap.dcs`. It is what a new cluster gets.
+	Initial *cluster.Object
+	// Unsupported names what a dynamic configuration asks for and this version
+	// cannot do; such a document is not applied.
+	Unsupported func(*cluster.Object) []string
+	// Bootstrapping: the previous agent of this node made the initialize key and
+	// was interrupted before the new cluster was published.
+	Bootstrapping bool
+	// Broken: the data folder was left half-rewound by an earlier agent.
+	Broken bool
+	// Decide is the decision core; nil for ha.Decide. The simulation puts broken
+	// ones in its place, to show that it would notice.
+	Decide func(*ha.View) ha.Outcome
+}
+
+// Agent is the state of one node's loop. One goroutine owns it.
+type Agent struct {
+	cfg      Config
+	settings cluster.Settings
+	dynamic  *cluster.Object // the document that settings come from
+	dynamicV cluster.Version
+
+	now  ha.Instant
+	wall time.Time
+	dice uint32
+	out  []Effect
+
+	store storeState
+	inst  ha.Instance
+	lease lease.Lease
+	hold  dcs.Hold
+	lost  lease.Reason
+	armed bool
+	peers ha.Peers
+	div   ha.Divergence
+	boot  ha.Bootstrap
+
+	task     *ha.Task
+	taskID   uint64
+	taskDo   ha.Decision
+	stopped  bool // the running task was cancelled
+	next     ha.Decision
+	last     *ha.Result
+	op       Operation
+	opRuns   uint64 // id of op
+	opID     uint64 // last number given to anything
+	comparer uint64 // id of the comparison under way, 0 for none
+
+	observing    uint64 // id of the observation under way, 0 for none
+	observeAgain bool
+	observedAt   ha.Instant // end of the last observation
+	stale        bool       // the facts are older than the last change of the instance
+	cycle        bool       // the observation under way belongs to a cycle
+	cycleDone    bool       // a cycle's observation has come: decide, log, do the duties
+
+	loopAt    ha.Instant // next cycle
+	again     ha.Instant // when the last decision wants to be asked anew
+	raceSince ha.Instant
+	released  ha.Instant
+	release   bool
+	offline   bool // demoted because the store was away
+	suspect   bool // the stream from the primary has ended
+	suspectAt ha.Instant
+	shutdown  bool
+	ended     bool
+
+	duties   duties
+	line     string
+	noteText string
+}
+
+// storeState is what is known of the store.
+type storeState struct {
+	view     *cluster.Cluster
+	healthy  *cluster.Cluster
+	watchErr string
+	touchErr string
+	renewErr string
+	unlocked ha.Instant
+	lastSeen time.Time // wall clock of the last proof that the store answers
+}
+
+// New makes an agent that has seen nothing yet.
+func New(cfg Config) *Agent {
+	a := &Agent{cfg: cfg, dynamic: cfg.Initial,
+		peers: ha.Peers{Results: map[string]ha.PeerResult{}, Pending: map[string]ha.Instant{}}}
+	if a.cfg.Decide == nil {
+		a.cfg.Decide = ha.Decide
+	}
+	a.boot.Mine = cfg.Bootstrapping
+	a.div.Broken = cfg.Broken
+	settings, _, err := cluster.ParseSettings(cfg.Initial)
+	if err != nil {
+		settings, _, _ = cluster.ParseSettings(nil)
+	}
+	a.useSettings(settings)
+	return a
+}
+
+// Step takes one event that happened at now and returns what to do. dice is a
+// random number, for choices that must not be alike on all nodes.
+func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Effect {
+	a.now, a.wall, a.dice, a.out = now, wall, dice, nil
+	if a.ended {
+		return nil
+	}
+	a.handle(ev)
+	a.leaseEvent(lease.Tick{})
+	a.timers()
+	a.decide()
+	a.doDuties()
+	return a.out
+}
+
+// WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
+func (a *Agent) WakeAt() ha.Instant {
+	at := a.loopAt
+	for _, t := range []ha.Instant{a.lease.WakeAt(), a.again, a.suspectWake(), a.duties.touchAt} {
+		if t > 0 && (at == 0 || t < at) {
+			at = t
+		}
+	}
+	if a.ended {
+		return 0
+	}
+	return at
+}
+
+func (a *Agent) emit(e Effect) { a.out = append(a.out, e) }
+
+func (a *Agent) log(l ha.Level, text string) { a.emit(Log{l, text}) }
+
+// handle takes over what an event says.
+func (a *Agent) handle(ev Event) {
+	switch ev := ev.(type) {
+	case Timer:
+	case Woken:
+		a.loopAt = min(a.loopAt, a.now)
+	case ClusterSeen:
+		a.clusterSeen(ev.Cluster)
+	case StoreFailed:
+		if a.store.watchErr == "" {
+			a.log(ha.Error, "Error communicating with DCS: "+ev.Err)
+		}
+		a.store.watchErr = ev.Err
+	case Observed:
+		a.observed(ev)
+	case PostmasterExited:
+		if a.inst.Running && a.task == nil {
+			a.inst.Running, a.inst.Answers, a.stale = false, false, true
+			a.observe(false)
+		}
+	case ReceiverEnded:
+		if !a.inst.Primary() && a.task == nil {
+			a.suspect, a.suspectAt = true, a.now
+			a.observe(false)
+		}
+	case PeerAnswered:
+		a.peerAnswered(ev)
+	case TaskProgress:
+		a.taskProgress(ev)
+	case TaskEnded:
+		a.taskEnded(ev)
+	case OperationEnded:
+		a.operationEnded(ev)
+	case Compared:
+		a.compared(ev)
+	case Touched:
+		a.touched(ev.Err)
+	case Renewed:
+		a.renewed(ev)
+	case Acked:
+		a.leaseEvent(lease.Acked{Seq: ev.Seq})
+	case ClockJumped:
+		a.leaseEvent(lease.ClockJumped{})
+	case Checkpointed:
+		a.inst.CheckpointPending = ev.Err != "" && a.inst.Primary()
+		if ev.Err != "" {
+			a.log(ha.Warning, "CHECKPOINT after the promotion failed: "+ev.Err)
+		}
+	case SlotsDone:
+		a.slotsDone(ev)
+	case Published:
+		a.published(ev)
+	case HistoryRead:
+		a.historyRead(ev)
+	case LocalChanged:
+		a.cfg.Local, a.cfg.Identity = ev.Local, ev.Identity
+		a.loopAt = a.now
+	case ShutdownRequested:
+		a.shutdown = true
+	case Inherited:
+		a.hold, a.armed = ev.Hold, true
+		a.leaseEvent(ev.Lease)
+	}
+}
+
+// timers begins a cycle when it is time, and looks at the instance when the
+// lease waits for a permit.
+func (a *Agent) timers() {
+	if a.now >= a.loopAt {
+		a.loopAt = a.now + a.settings.LoopWait
+		a.observe(true)
+	}
+	if a.lease.NeedsPermit(a.now) {
+		a.observe(false)
+	}
+	if at := a.suspectWake(); at > 0 && a.now >= at {
+		a.askSuspects()
+	}
+}
+
+// suspectWake is when the other members are to be asked next while the stream
+// from the primary is broken and the leader key still stands. So their answers
+// are at hand when it expires, and a host that is dead costs no time-out then.
+func (a *Agent) suspectWake() ha.Instant {
+	if !a.suspect || a.store.view == nil || a.store.view.LeaderName() == "" || a.store.view.LeaderName() == a.cfg.Name {
+		return 0
+	}
+	return max(a.suspectAt, 1)
+}
+
+const (
+	askTimeout = 2 * time.Second // reference ha.md 9.3: slow is unhealthy
+	askEvery   = time.Second     // while the primary is suspected
+)
+
+func (a *Agent) askSuspects() {
+	a.suspectAt = a.now + askEvery
+	v := a.view()
+	a.ask(rivals(v))
+	a.observe(false)
+}
+
+// ask sends a question to members that do not owe an answer to one just asked.
+func (a *Agent) ask(members []cluster.Member) {
+	var list []cluster.Member
+	for _, m := range members {
+		a.peers.Pending[m.Name] = a.now
+		list = append(list, m)
+	}
+	if len(list) > 0 {
+		a.emit(AskPeers{Members: list, Timeout: askTimeout})
+	}
+}
+
+func (a *Agent) peerAnswered(ev PeerAnswered) {
+	if r, ok := a.peers.Results[ev.Name]; !ok || r.Asked <= ev.Asked {
+		a.peers.Results[ev.Name] = ha.PeerResult{Asked: ev.Asked, Answered: a.now, Answer: ev.Answer}
+	}
+	if at, ok := a.peers.Pending[ev.Name]; ok && at <= ev.Asked {
+		delete(a.peers.Pending, ev.Name)
+	}
+}
+
+// clusterSeen takes over a view of the store.
+func (a *Agent) clusterSeen(c *cluster.Cluster) {
+	s := &a.store
+	if s.watchErr != "" && s.view != nil {
+		a.log(ha.Info, "The DCS is accessible again")
+	}
+	old := s.view.LeaderName()
+	first := s.view == nil
+	s.view, s.watchErr = c, ""
+	if !first || s.lastSeen.IsZero() {
+		s.lastSeen = a.wall
+	}
+	leader := c.LeaderName()
+	if leader != "" {
+		s.healthy, s.unlocked = c, 0
+		if leader != a.cfg.Name {
+			a.released, a.release = 0, false
+		}
+	} else if s.unlocked == 0 {
+		s.unlocked, a.raceSince = a.now, a.now
+	}
+	a.checkTenure(c)
+	a.configSeen(c)
+	if leader != old || first {
+		a.line = "" // what follows is news
+		a.observe(false)
+	}
+	a.duties.members = true
+	if a.boot.Mine && c.Initialize != nil && c.Initialize.Value != "" {
+		a.boot = ha.Bootstrap{} // somebody else's cluster by now
+	}
+}
+
+// checkTenure compares the leader key with the lease that we hold. A view may
+// be older than our own acquisition: only one that shows a newer key says
+// anything.
+func (a *Agent) checkTenure(c *cluster.Cluster) {
+	if a.lease.State() == lease.None || c.Leader == nil {
+		return
+	}
+	if c.Leader.Created > a.hold.Created && (c.Leader.Name != a.cfg.Name || c.Leader.Session != a.hold.Session) {
+		a.leaseEvent(lease.Taken{})
+	}
+}
+
+// configSeen puts a new dynamic configuration in force. One that cannot be read,
+// or that asks for what this version cannot do, is not applied at all: the last
+// good one stays.
+func (a *Agent) configSeen(c *cluster.Cluster) {
+	if c.Config == nil || c.Config.Doc.Len() == 0 || c.Config.Version == a.dynamicV {
+		return
+	}
+	a.dynamicV = c.Config.Version
+	settings, warnings, err := cluster.ParseSettings(c.Config.Doc)
+	if err != nil {
+		a.log(ha.Error, "Exception when setting dynamic_configuration: "+err.Error()+"; the previous one stays in force")
+		return
+	}
+	if a.cfg.Unsupported != nil {
+		if problems := a.cfg.Unsupported(c.Config.Doc); len(problems) > 0 {
+			for _, p := range problems {
+				a.log(ha.Error, "The dynamic configuration is not applied: "+p)
+			}
+			return
+		}
+	}
+	for _, w := range warnings {
+		a.log(ha.Warning, w)
+	}
+	a.dynamic = c.Config.Doc
+	a.useSettings(settings)
+	a.emit(ApplyConfig{Doc: a.dynamic, Settings: settings})
+}
+
+func (a *Agent) useSettings(s cluster.Settings) {
+	a.settings = s
+	a.lease.Terms = lease.Terms{TTL: s.TTL, LoopWait: s.LoopWait}
+	a.loopAt = min(a.loopAt, a.now+s.LoopWait)
+}
+
+// leaseEvent feeds the lease and executes what it wants.
+func (a *Agent) leaseEvent(ev lease.Event) {
+	for _, e := range a.lease.Handle(a.now, ev) {
+		switch e := e.(type) {
+		case lease.Renew:
+			a.emit(RenewLease{Attempt: e.Attempt, Hold: a.hold, Timeout: e.Timeout})
+		case lease.Arm:
+			a.armed = true
+			a.emit(ArmGuardian{Seq: e.Seq, Deadline: e.Deadline, Hold: a.hold, TTL: a.settings.TTL})
+		case lease.Lost:
+			a.lost = e.Reason
+			a.log(ha.Warning, "The lease has ended: "+string(e.Reason))
+		}
+	}
+}
+
+func (a *Agent) renewed(ev Renewed) {
+	switch {
+	case ev.Err == nil:
+		a.storeAnswered(&a.store.renewErr)
+		a.leaseEvent(lease.Renewed{Attempt: ev.Attempt, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
+	case dcs.Refused(ev.Err):
+		a.storeAnswered(&a.store.renewErr)
+		a.log(ha.Error, "failed to update leader lock: "+ev.Err.Error())
+		a.leaseEvent(lease.Refused{Attempt: ev.Attempt, ByOther: !isAbsent(ev.Err)})
+	default:
+		if a.store.renewErr == "" {
+			a.log(ha.Error, "Error communicating with DCS: renewal of the lease: "+ev.Err.Error())
+		}
+		a.store.renewErr = ev.Err.Error()
+		a.leaseEvent(lease.Failed{Attempt: ev.Attempt})
+	}
+}
+
+// storeAnswered notes that the store processed a request of ours.
+func (a *Agent) storeAnswered(problem *string) {
+	*problem = ""
+	a.store.lastSeen = a.wall
+}
+
+// view is the picture for one decision.
+func (a *Agent) view() *ha.View {
+	v := &ha.View{Now: a.now, Wall: a.wall, Me: a.cfg.Name, Local: a.cfg.Local, Settings: a.settings, Instance: a.inst,
+		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost},
+		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
+		ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
+	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked}
+	v.DCS.Error = firstOf(a.store.watchErr, a.store.touchErr)
+	if v.DCS.Error == "" && a.lease.State() != lease.None {
+		v.DCS.Error = a.store.renewErr // of a lease that has ended it says nothing any more
+	}
+	v.DCS.Reachable = v.DCS.Error == "" && a.store.view != nil
+	return v
+}
+
+func firstOf(texts ...string) string {
+	i := slices.IndexFunc(texts, func(s string) bool { return s != "" })
+	if i < 0 {
+		return ""
+	}
+	return texts[i]
+}

@@ -1,0 +1,396 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"tamada/internal/cluster"
+	"tamada/internal/dcs"
+	"tamada/internal/ha"
+	"tamada/internal/ha/candidate"
+	"tamada/internal/ha/lease"
+)
+
+// observePause keeps looks at an instance that does not answer apart.
+const observePause = 100 * ha.Instant(1e6)
+
+func rivals(v *ha.View) []cluster.Member {
+	return candidate.Rivals(v.Me, v.DCS.Healthy, v.DCS.Cluster)
+}
+
+func isAbsent(err error) bool { return errors.Is(err, dcs.ErrAbsent) }
+
+// decide asks the decision core and acts on its answer.
+func (a *Agent) decide() {
+	if a.ended || a.store.view == nil && a.store.watchErr == "" || a.inst.Data == ha.DataUnknown && a.observing != 0 {
+		return
+	}
+	if a.stale && a.observing != 0 {
+		return // the facts are on their way
+	}
+	a.again = 0
+	v := a.view()
+	if v.DCS.Cluster == nil {
+		v.DCS.Cluster = &cluster.Cluster{}
+	}
+	o := a.cfg.Decide(v)
+	a.permit(v)
+	if a.op != nil && !overrides(o.Do) {
+		return // an operation is under way: what it finds comes first
+	}
+	a.say(o)
+	if o.RaceLost {
+		a.raceSince = o.Again
+	}
+	a.again = o.Again
+	a.act(v, o)
+}
+
+// overrides tells whether a decision may not wait for an operation under way.
+func overrides(d ha.Decision) bool {
+	switch d.(type) {
+	case ha.Demote, ha.CancelTask, ha.Exit:
+		return true
+	}
+	return false
+}
+
+// permit lets the lease be renewed: the loop has just judged the world, and a
+// primary of ours is, or is on its way to be, what the lease is for. A primary
+// that was not looked at for long gets none: timers asks for a look.
+func (a *Agent) permit(v *ha.View) {
+	if a.lease.State() == lease.None {
+		return
+	}
+	fresh := a.observedAt > 0 && a.now < a.observedAt+a.lease.Terms.PermitFor()
+	if v.Task != nil || fresh && a.inst.Running {
+		a.leaseEvent(lease.Permit{})
+	}
+}
+
+// say logs the status line, and what explains it, when a cycle ends or when it
+// is news.
+func (a *Agent) say(o ha.Outcome) {
+	line := o.Line
+	if line != "" && a.settings.Pause {
+		line = "PAUSE: " + line
+	}
+	var notes strings.Builder
+	for _, n := range o.Notes {
+		notes.WriteString(n.Text)
+		notes.WriteByte('\n')
+	}
+	_, quiet := o.Do.(ha.Observe)
+	news := line != "" && line != a.line || notes.Len() > 0 && notes.String() != a.noteText && !quiet
+	if !news && !(a.cycleDone && line != "") {
+		return
+	}
+	heartbeat := strings.HasPrefix(line, "no action. ") || strings.HasPrefix(line, "PAUSE: no action")
+	for _, n := range o.Notes {
+		if heartbeat && strings.HasPrefix(n.Text, "Lock owner: ") {
+			n.Level = ha.Debug
+		}
+		a.log(n.Level, n.Text)
+	}
+	a.noteText = notes.String()
+	if line != "" {
+		a.line, a.cycleDone = line, false
+		a.log(ha.Info, line)
+	}
+}
+
+// act turns a decision into effects.
+func (a *Agent) act(v *ha.View, o ha.Outcome) {
+	switch d := o.Do.(type) {
+	case ha.Wait:
+	case ha.Observe:
+		a.observeSoon()
+	case ha.PollPeers:
+		a.ask(d.Members)
+	case ha.TakeInitialize:
+		a.operate(TakeInitialize{})
+	case ha.BootstrapCluster:
+		a.start(ha.TaskBootstrap, "", d)
+	case ha.RunPostBootstrap:
+		a.start(ha.TaskPostBootstrap, "", d)
+	case ha.FinishBootstrap:
+		a.operate(PublishCluster{Sysid: a.inst.Sysid, Condition: initializeCondition(v), Config: a.dynamic})
+	case ha.CancelBootstrap:
+		a.operate(DropInitialize{})
+	case ha.Clone:
+		a.start(ha.TaskClone, fmt.Sprintf("%s '%s'", sourceWord(v, d.From.Name), d.From.Name), d)
+	case ha.AcquireLeader:
+		a.operate(Acquire{d.Reclaim})
+	case ha.ReleaseLeader:
+		a.releaseKey(v, d)
+	case ha.Promote:
+		a.start(ha.TaskPromote, "", d)
+	case ha.StartPrimary:
+		a.start(ha.TaskStartPrimary, "", d)
+	case ha.ResumePrimary:
+		a.start(ha.TaskResume, "", d)
+	case ha.StartReplica:
+		a.start(ha.TaskRestartFailure, "", d)
+	case ha.CrashRecover:
+		a.start(ha.TaskCrashRecovery, "", d)
+	case ha.Demote:
+		a.demote(d)
+	case ha.CompareTimelines:
+		a.compare(d.Leader)
+	case ha.Rewind:
+		a.start(ha.TaskRewind, d.From.Name, d)
+	case ha.Reinitialize:
+		a.start(ha.TaskReinitialize, "", d)
+	case ha.Follow:
+		a.follow(d)
+	case ha.ResumeReplay:
+		a.inst.ReplayPaused = false
+		a.emit(ResumeReplay{})
+	case ha.WriteInitialize:
+		a.operate(PutInitialize{Sysid: d.Sysid, Condition: initializeCondition(v)})
+	case ha.WriteConfig:
+		a.operate(PutConfig{Doc: a.dynamic, Condition: configCondition(v)})
+	case ha.CancelTask:
+		a.cancel()
+	case ha.StopPostgres:
+		a.start(ha.TaskStop, "", d)
+	case ha.Exit:
+		a.exit(d)
+	}
+}
+
+func sourceWord(v *ha.View, name string) string {
+	if name == v.DCS.Cluster.LeaderName() {
+		return "leader"
+	}
+	return "replica"
+}
+
+func initializeCondition(v *ha.View) dcs.Condition {
+	if v.DCS.Cluster.Initialize == nil {
+		return dcs.IfAbsent()
+	}
+	return dcs.IfVersion(v.DCS.Cluster.Initialize.Version)
+}
+
+func configCondition(v *ha.View) dcs.Condition {
+	if v.DCS.Cluster.Config == nil {
+		return dcs.IfAbsent()
+	}
+	return dcs.IfVersion(v.DCS.Cluster.Config.Version)
+}
+
+func (a *Agent) exit(d ha.Exit) {
+	a.ended = true
+	a.emit(Exit(d))
+}
+
+// observe asks for a look at the instance; a cycle's look makes the duties due.
+func (a *Agent) observe(cycle bool) {
+	a.cycle = a.cycle || cycle
+	if a.observing != 0 {
+		a.observeAgain = true
+		return
+	}
+	a.opID++
+	a.observing = a.opID
+	var source *cluster.Member
+	if a.store.view != nil {
+		source = ha.FollowSource(a.view())
+	}
+	a.emit(Observe{ID: a.observing, Source: source})
+}
+
+// observeSoon is a look that a decision asked for. When the last one has only
+// just ended it is made after a pause: looking does not help a server that
+// needs time.
+func (a *Agent) observeSoon() {
+	if at := a.observedAt + observePause; a.observedAt > 0 && a.now < at && a.observing == 0 && a.observedAt >= a.raceSince {
+		if a.again == 0 || at < a.again {
+			a.again = at
+		}
+		return
+	}
+	if a.observing == 0 {
+		a.observe(false)
+	}
+}
+
+// operate begins an operation on the store.
+func (a *Agent) operate(op Operation) {
+	a.opID++
+	a.op, a.opRuns = op, a.opID
+	a.emit(Operate{ID: a.opID, Op: op})
+}
+
+func (a *Agent) releaseKey(v *ha.View, d ha.ReleaseLeader) {
+	l := v.DCS.Cluster.Leader
+	r := Release{Hold: dcs.Hold{Session: l.Session, Created: l.Created}}
+	if d.LSN > 0 {
+		s := ha.FinalStatus(v.DCS.Cluster.Status, d.LSN)
+		r.Status = s.JSON()
+	}
+	if a.task == nil && a.last != nil && a.last.Kind == ha.TaskPromote && !a.last.OK {
+		a.released = a.now
+	}
+	a.lost = lease.GivenUp
+	a.leaseEvent(lease.Released{})
+	a.operate(r)
+}
+
+// demote stops a primary, after ending whatever task runs.
+func (a *Agent) demote(d ha.Demote) {
+	if a.task != nil {
+		if a.next == nil {
+			a.next = d
+			a.cancel()
+		}
+		return
+	}
+	a.log(ha.Info, fmt.Sprintf("Demoting self (%s)", d.Mode))
+	a.div = ha.Divergence{Broken: a.div.Broken}
+	a.offline = d.Mode == ha.DemoteOffline
+	a.release = d.Mode == ha.DemoteImmediate || d.Mode == ha.DemoteGraceful
+	a.start(ha.TaskDemote, "", d)
+}
+
+func (a *Agent) compare(leader cluster.Member) {
+	if a.comparer != 0 {
+		return
+	}
+	a.opID++
+	a.comparer = a.opID
+	a.emit(Compare{ID: a.comparer, Leader: leader})
+}
+
+// compared takes over the result of a comparison. Without a conclusion another
+// try is due later; meanwhile a stopped server may be started as a replica,
+// which changes nothing that a rewind could not mend.
+func (a *Agent) compared(ev Compared) {
+	if ev.ID != a.comparer {
+		return
+	}
+	a.comparer = 0
+	for _, n := range ev.Notes {
+		a.log(ha.Info, n)
+	}
+	l := a.store.view.LeaderMember()
+	if !ev.Concluded || l == nil {
+		a.div.TriedAt = a.now
+		if ev.Why != "" {
+			a.log(ha.Info, "Comparing timelines: "+ev.Why)
+		}
+		return
+	}
+	a.div = ha.Divergence{State: ha.DivergenceNone, Leader: l.Name, Timeline: l.Timeline, Broken: a.div.Broken}
+	if ev.Diverged {
+		a.div.State = ha.DivergenceFound
+	}
+}
+
+// follow changes the source of a running replica.
+func (a *Agent) follow(d ha.Follow) {
+	a.inst.FollowNeeds = ha.FollowNeeds{}
+	kind := ha.TaskReload
+	if d.Restart {
+		kind = ha.TaskFollowRestart
+	}
+	a.start(kind, "", d)
+}
+
+// operationEnded takes over the result of an operation.
+func (a *Agent) operationEnded(ev OperationEnded) {
+	if a.op == nil || ev.ID != a.opRuns {
+		return
+	}
+	op := a.op
+	a.op = nil
+	if ev.Err != nil && !dcs.Refused(ev.Err) {
+		a.log(ha.Error, "Error communicating with DCS: "+ev.Err.Error())
+		a.store.touchErr = ev.Err.Error()
+		a.duties.touchAt = a.now + touchRetry
+	}
+	switch op := op.(type) {
+	case TakeInitialize:
+		if ev.Err == nil {
+			a.boot = ha.Bootstrap{Mine: true}
+			a.last = nil
+		} else if dcs.Refused(ev.Err) {
+			a.log(ha.Info, "failed to acquire initialize lock")
+			a.again = a.now + operationPause
+		}
+	case Acquire:
+		a.acquired(ev, op)
+	case Release:
+		if ev.Err == nil {
+			a.release = false
+			a.leaderGone()
+			a.log(ha.Info, "Leader key released")
+		} else if dcs.Refused(ev.Err) {
+			a.release = false
+		}
+	case PublishCluster:
+		a.clusterPublished(ev)
+	case DropInitialize:
+		a.start(ha.TaskCancelBootstrap, "", ha.CancelBootstrap{})
+	}
+	if dcs.Refused(ev.Err) && a.again == 0 {
+		// The view that the decision was taken on is old: the newer one is on its
+		// way. Do not ask the same in a tight loop until it comes.
+		a.again = a.now + operationPause
+	}
+}
+
+const operationPause = 100 * ha.Instant(1e6)
+
+func (a *Agent) acquired(ev OperationEnded, op Acquire) {
+	switch {
+	case ev.Err == nil:
+		a.hold = ev.Grant.Hold
+		a.lost, a.release, a.offline = "", false, false
+		a.released = 0
+		a.duties.retention.Reset(a.now, a.store.view.Status.RetainSlots)
+		a.leaderIs(ev.Grant.Hold)
+		a.leaseEvent(lease.Acquired{Sent: ev.Sent, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
+		switch {
+		case op.Reclaim != nil:
+			a.log(ha.Info, "took over the leader key of this node's previous agent")
+		case a.inst.Primary():
+			a.log(ha.Info, "acquired session lock as a leader")
+		default:
+			a.log(ha.Info, "promoted self to leader by acquiring session lock")
+		}
+	case dcs.Refused(ev.Err) && a.inst.Primary():
+		a.log(ha.Info, "demoted self after trying and failing to obtain lock")
+	case dcs.Refused(ev.Err):
+		a.log(ha.Info, "following new leader after trying and failing to obtain lock")
+	}
+}
+
+// leaderIs patches the view after our own acquisition: it is newer than what
+// the watch has delivered.
+func (a *Agent) leaderIs(h dcs.Hold) {
+	c := *a.store.view
+	c.Leader = &cluster.Leader{Name: a.cfg.Name, Created: h.Created, Version: h.Created, Session: h.Session}
+	a.store.view, a.store.healthy, a.store.unlocked = &c, &c, 0
+}
+
+// leaderGone patches the view after our own release.
+func (a *Agent) leaderGone() {
+	c := *a.store.view
+	c.Leader = nil
+	a.store.view, a.store.unlocked, a.raceSince = &c, a.now, a.now
+}
+
+func (a *Agent) clusterPublished(ev OperationEnded) {
+	if ev.Err != nil {
+		return
+	}
+	a.boot = ha.Bootstrap{}
+	a.hold = ev.Grant.Hold
+	a.lost = ""
+	a.leaderIs(ev.Grant.Hold)
+	a.leaseEvent(lease.Acquired{Sent: ev.Sent, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
+	a.log(ha.Info, "initialized a new cluster")
+}

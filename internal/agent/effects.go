@@ -1,0 +1,175 @@
+package agent
+
+import (
+	"time"
+
+	"tamada/internal/cluster"
+	"tamada/internal/dcs"
+	"tamada/internal/ha"
+	"tamada/internal/ha/slots"
+)
+
+// Effect is one thing to execute. Unless it says otherwise its end comes back
+// as an event.
+type Effect interface{ effect() }
+
+// Observe looks at the instance and reports [Observed]. Source is whom the
+// instance should follow: what that takes is one of the facts.
+type Observe struct {
+	ID     uint64
+	Source *cluster.Member
+}
+
+// AskPeers asks members for their status; each ends with [PeerAnswered].
+type AskPeers struct {
+	Members []cluster.Member
+	Timeout time.Duration
+}
+
+// StartTask runs a long action: [TaskProgress], then [TaskEnded]. Do is the
+// decision that it carries out.
+type StartTask struct {
+	ID   uint64
+	Kind ha.TaskKind
+	Do   ha.Decision
+}
+
+// StopTask cancels the running task; its [TaskEnded] still comes.
+type StopTask struct{ ID uint64 }
+
+// Operate does one operation on the store: [OperationEnded].
+type Operate struct {
+	ID uint64
+	Op Operation
+}
+
+// Operation is one of the operations below.
+type Operation interface{ operation() }
+
+// TakeInitialize makes the empty initialize key.
+type TakeInitialize struct{}
+
+// DropInitialize deletes the initialize key after a failed bootstrap.
+type DropInitialize struct{}
+
+// Acquire makes the leader key, or moves one of our own name to our session.
+type Acquire struct{ Reclaim *cluster.Leader }
+
+// Release publishes a last position, when Status is set, and deletes the leader
+// key if it is exactly Hold's.
+type Release struct {
+	Hold   dcs.Hold
+	Status []byte
+}
+
+// PutInitialize writes the system identifier under a condition.
+type PutInitialize struct {
+	Sysid     string
+	Condition dcs.Condition
+}
+
+// PutConfig writes the dynamic configuration if there is none.
+type PutConfig struct {
+	Doc       *cluster.Object
+	Condition dcs.Condition
+}
+
+// PublishCluster ends a bootstrap: system identifier, configuration, then the
+// leader key.
+type PublishCluster struct {
+	Sysid     string
+	Condition dcs.Condition // for the initialize key
+	Config    *cluster.Object
+}
+
+func (TakeInitialize) operation() {}
+func (DropInitialize) operation() {}
+func (Acquire) operation()        {}
+func (Release) operation()        {}
+func (PutInitialize) operation()  {}
+func (PutConfig) operation()      {}
+func (PublishCluster) operation() {}
+
+// Compare compares our history with the leader's: [Compared].
+type Compare struct {
+	ID     uint64
+	Leader cluster.Member
+}
+
+// ResumeReplay resumes paused WAL replay. Nothing comes back.
+type ResumeReplay struct{}
+
+// Touch publishes the member key and extends the session: [Touched].
+type Touch struct{ Value []byte }
+
+// RenewLease extends and proves the lease: [Renewed].
+type RenewLease struct {
+	Attempt uint64
+	Hold    dcs.Hold
+	Timeout time.Duration
+}
+
+// ArmGuardian tells the guardian the deadline: [Acked].
+type ArmGuardian struct {
+	Seq      uint64
+	Deadline ha.Instant
+	Hold     dcs.Hold
+	TTL      time.Duration
+}
+
+// DisarmGuardian: no primary of ours accepts writes any more. Nothing comes
+// back.
+type DisarmGuardian struct{}
+
+// Publish writes one key: [Published].
+type Publish struct {
+	Key   string
+	Value []byte
+}
+
+// ReadHistory reads the local history file: [HistoryRead].
+type ReadHistory struct{ Timeline cluster.Timeline }
+
+// ArrangeSlots carries out a plan: [SlotsDone].
+type ArrangeSlots struct{ Plan slots.Plan }
+
+// Checkpoint runs a CHECKPOINT in the background: [Checkpointed].
+type Checkpoint struct{}
+
+// ApplyConfig puts a new dynamic configuration in force for the instance and
+// the store. Nothing comes back.
+type ApplyConfig struct {
+	Doc      *cluster.Object
+	Settings cluster.Settings
+}
+
+// Log writes one line.
+type Log struct {
+	Level ha.Level
+	Text  string
+}
+
+// Exit ends the agent.
+type Exit struct {
+	Code          int
+	LeavePostgres bool
+}
+
+func (Observe) effect()        {}
+func (AskPeers) effect()       {}
+func (StartTask) effect()      {}
+func (StopTask) effect()       {}
+func (Operate) effect()        {}
+func (Compare) effect()        {}
+func (ResumeReplay) effect()   {}
+func (Touch) effect()          {}
+func (RenewLease) effect()     {}
+func (ArmGuardian) effect()    {}
+func (DisarmGuardian) effect() {}
+func (Publish) effect()        {}
+func (ReadHistory) effect()    {}
+func (ArrangeSlots) effect()   {}
+func (Checkpoint) effect()     {}
+func (ApplyConfig) effect()    {}
+func (Log) effect()            {}
+func (Exit) effect()           {}

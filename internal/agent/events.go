@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"tamada/internal/cluster"
+	"tamada/internal/dcs"
+	"tamada/internal/ha"
+	"tamada/internal/ha/candidate"
+	"tamada/internal/ha/lease"
+	"tamada/internal/ha/slots"
+)
+
+// Event is one thing that happened.
+type Event interface{ event() }
+
+// Timer: the moment that [Agent.WakeAt] named has come.
+type Timer struct{}
+
+// Woken: somebody wants a cycle now (an API request).
+type Woken struct{}
+
+// ClusterSeen: the store delivered a view.
+type ClusterSeen struct{ Cluster *cluster.Cluster }
+
+// StoreFailed: the store's view is lost until the next [ClusterSeen].
+type StoreFailed struct{ Err string }
+
+// Observed: a look at the instance has ended.
+type Observed struct {
+	ID    uint64
+	Facts Facts
+}
+
+// Facts are what one look at the local PostgreSQL found.
+type Facts struct {
+	Data    ha.DataDir
+	DataErr string
+	Sysid   string
+	Major   int
+
+	Running   bool // a postmaster is alive
+	Answers   bool // the monitoring query succeeded
+	Rejecting bool // it runs and does not accept connections yet
+
+	InRecovery       bool
+	Timeline         cluster.Timeline
+	LSN              cluster.LSN
+	Received         cluster.LSN
+	Replayed         cluster.LSN
+	ReplicationState string
+	ReplayPaused     bool
+	Slots            []slots.Slot
+	// ControlTimeline is the timeline of the last checkpoint, of a primary only.
+	ControlTimeline cluster.Timeline
+
+	Control     *ha.Control // of a stopped server
+	StandbyFile bool
+	BackupLabel bool
+	RewindCan   bool
+	FollowNeeds ha.FollowNeeds
+
+	PendingRestart *cluster.Object
+}
+
+// PostmasterExited: the postmaster is gone.
+type PostmasterExited struct{}
+
+// ReceiverEnded: the process that streams from the primary is gone.
+type ReceiverEnded struct{}
+
+// PeerAnswered: a question to a member has ended, with an answer or without.
+type PeerAnswered struct {
+	Name   string
+	Asked  ha.Instant
+	Answer candidate.Answer
+}
+
+// TaskProgress: the running task has reached a phase.
+type TaskProgress struct {
+	ID              uint64
+	Phase           ha.Phase
+	Checkpoint, End cluster.LSN
+}
+
+// TaskEnded: the running task has ended. Error is "" when it succeeded.
+type TaskEnded struct {
+	ID    uint64
+	Error string
+	// Broken: the data folder was left in a state that must not be started.
+	Broken bool
+	// StoppedClean is the end of the history of a server that was stopped with a
+	// shutdown checkpoint and nothing left to replay.
+	StoppedClean *ha.Position
+}
+
+// OperationEnded: the running operation has ended.
+type OperationEnded struct {
+	ID    uint64
+	Err   error
+	Grant dcs.Grant // of an acquisition
+	Sent  ha.Instant
+}
+
+// Compared: a comparison of timelines has ended. Concluded is false when the
+// leader could not be asked or was not ready; Why says so.
+type Compared struct {
+	ID        uint64
+	Concluded bool
+	Diverged  bool
+	Why       string
+	Notes     []string
+}
+
+// Touched: the member key was written, or not.
+type Touched struct{ Err error }
+
+// Renewed: a renewal of the lease has ended.
+type Renewed struct {
+	Attempt uint64
+	Grant   dcs.Grant
+	Err     error
+}
+
+// Acked: the guardian knows the deadline of that number.
+type Acked struct{ Seq uint64 }
+
+// ClockJumped: see [lease.ClockJumped].
+type ClockJumped struct{}
+
+// Checkpointed: the CHECKPOINT after a promotion has ended.
+type Checkpointed struct{ Err string }
+
+// SlotsDone: the last plan for slots was carried out.
+type SlotsDone struct{ Err string }
+
+// Published: status or history was written, or not.
+type Published struct {
+	Key     string
+	Version cluster.Version
+	Err     error
+}
+
+// HistoryRead: the local history file was read, or could not be.
+type HistoryRead struct {
+	Local ha.LocalHistory
+	Err   string
+}
+
+// LocalChanged: the node's own configuration was read again.
+type LocalChanged struct {
+	Local    ha.Local
+	Identity ha.Identity
+}
+
+// ShutdownRequested: the agent was asked to end.
+type ShutdownRequested struct{}
+
+// Inherited: the guardian vouches for a lease of this node's previous agent.
+type Inherited struct {
+	Hold  dcs.Hold
+	Lease lease.Inherited
+}
+
+func (Timer) event()             {}
+func (Woken) event()             {}
+func (ClusterSeen) event()       {}
+func (StoreFailed) event()       {}
+func (Observed) event()          {}
+func (PostmasterExited) event()  {}
+func (ReceiverEnded) event()     {}
+func (PeerAnswered) event()      {}
+func (TaskProgress) event()      {}
+func (TaskEnded) event()         {}
+func (OperationEnded) event()    {}
+func (Compared) event()          {}
+func (Touched) event()           {}
+func (Renewed) event()           {}
+func (Acked) event()             {}
+func (ClockJumped) event()       {}
+func (Checkpointed) event()      {}
+func (SlotsDone) event()         {}
+func (Published) event()         {}
+func (HistoryRead) event()       {}
+func (LocalChanged) event()      {}
+func (ShutdownRequested) event() {}
+func (Inherited) event()         {}

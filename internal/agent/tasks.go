@@ -1,0 +1,289 @@
+package agent
+
+import (
+	"strings"
+
+	"tamada/internal/cluster"
+	"tamada/internal/ha"
+	"tamada/internal/ha/lease"
+)
+
+// start begins a long action.
+func (a *Agent) start(kind ha.TaskKind, detail string, d ha.Decision) {
+	a.opID++
+	a.taskID, a.taskDo, a.stopped = a.opID, d, false
+	a.task = &ha.Task{Kind: kind, Detail: detail, Started: a.now}
+	a.last = nil
+	a.taskBegins(kind, d)
+	a.emit(StartTask{ID: a.taskID, Kind: kind, Do: d})
+	a.duties.touchNow()
+}
+
+// cancel ends the running task early. Its end is reported like any other.
+func (a *Agent) cancel() {
+	if a.task == nil || a.stopped {
+		return
+	}
+	a.stopped = true
+	a.emit(StopTask{a.taskID})
+}
+
+// taskBegins sets the state that is published while the task runs.
+func (a *Agent) taskBegins(kind ha.TaskKind, d ha.Decision) {
+	i := &a.inst
+	state := func(s cluster.State) {
+		if i.State != s {
+			i.State, i.StartedAt = s, a.now
+		}
+	}
+	i.Callbacks = true
+	switch kind {
+	case ha.TaskBootstrap:
+		state(cluster.StateInitializing)
+	case ha.TaskClone, ha.TaskReinitialize:
+		state(cluster.StateCreatingReplica)
+		i.Role, i.Sysid = cluster.RoleUninitialized, ""
+	case ha.TaskStartPrimary:
+		state(cluster.StateStarting)
+	case ha.TaskRestartFailure:
+		state(cluster.StateStarting)
+		i.Role = cluster.RoleReplica
+		if s := d.(ha.StartReplica); s.Source != nil {
+			i.Resumable, a.offline = nil, false
+		}
+	case ha.TaskFollowRestart, ha.TaskResume:
+		state(cluster.StateRestarting)
+	case ha.TaskDemote, ha.TaskStop:
+		state(cluster.StateStopping)
+		i.CheckpointPending = false
+	case ha.TaskRewind, ha.TaskCrashRecovery:
+		i.Resumable = nil
+		if i.Running {
+			state(cluster.StateStopping)
+		}
+	}
+	if kind == ha.TaskPromote || kind == ha.TaskStartPrimary || kind == ha.TaskReload || kind == ha.TaskFollowRestart {
+		i.Resumable = nil
+	}
+}
+
+func (a *Agent) taskProgress(ev TaskProgress) {
+	if a.task == nil || ev.ID != a.taskID || ev.Phase <= a.task.Phase {
+		return
+	}
+	t := *a.task // views that were handed out keep the old one
+	t.Phase, t.PhaseAt, t.Checkpoint, t.End = ev.Phase, a.now, ev.Checkpoint, ev.End
+	a.task = &t
+	stopping := t.Kind == ha.TaskDemote || t.Kind == ha.TaskStop
+	switch {
+	case t.Kind == ha.TaskPromote && t.Phase == ha.PhaseCommitted:
+		a.inst.Role, a.inst.CheckpointPending = cluster.RolePromoted, true
+		a.duties.touchNow()
+	case stopping && t.Phase >= ha.PhaseSafe:
+		// Nobody can write any more: a shutdown checkpoint that takes longer than the
+		// lease must not be killed for it.
+		a.disarm()
+	}
+}
+
+// taskEnded takes over the result of the long action and looks at what it left.
+func (a *Agent) taskEnded(ev TaskEnded) {
+	if a.task == nil || ev.ID != a.taskID {
+		return
+	}
+	kind, detail := a.task.Kind, a.task.Detail
+	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now}
+	a.task = nil
+	if ev.Error != "" && !a.stopped {
+		a.log(ha.Error, strings.TrimSpace(string(kind)+" "+detail)+" failed: "+ev.Error)
+	}
+	a.div.Broken = a.div.Broken || ev.Broken
+	a.stale = true
+	if ev.Error == "" {
+		a.taskSucceeded(kind, ev)
+	} else {
+		a.taskFailed(kind, ev)
+	}
+	a.duties.touchNow()
+	if d := a.next; d != nil {
+		a.next = nil
+		a.demote(d.(ha.Demote))
+		return
+	}
+	a.observe(false)
+}
+
+func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
+	i := &a.inst
+	switch kind {
+	case ha.TaskPostBootstrap:
+		a.boot.Post = ha.PostDone
+	case ha.TaskClone, ha.TaskReinitialize:
+		a.div = a.concluded(ha.DivergenceNone)
+		i.State, i.RecoveryDone = cluster.StateStopped, false
+		if kind == ha.TaskReinitialize {
+			a.last.Kind = ha.TaskClone // what follows is the same
+		}
+	case ha.TaskRewind:
+		a.div = a.concluded(ha.RewindDone)
+		i.State = cluster.StateStopped
+	case ha.TaskCrashRecovery:
+		i.RecoveryDone, i.State = true, cluster.StateStopped
+	case ha.TaskStartPrimary, ha.TaskResume:
+		i.Role, i.RecoveryDone, i.Resumable = cluster.RolePrimary, false, nil
+	case ha.TaskRestartFailure, ha.TaskFollowRestart, ha.TaskReload:
+		i.RecoveryDone = false
+		if a.div.State == ha.RewindDone {
+			a.div.State = ha.DivergenceNone
+		}
+	case ha.TaskPromote:
+		i.Role, i.CheckpointPending = cluster.RolePrimary, true
+		a.div = ha.Divergence{}
+		a.emit(Checkpoint{})
+	case ha.TaskDemote, ha.TaskStop:
+		i.State, i.Role = cluster.StateStopped, cluster.RoleDemoted
+		if a.offline {
+			i.Resumable = ev.StoppedClean
+		}
+		a.disarm()
+	case ha.TaskCancelBootstrap:
+		a.bootstrapCancelled()
+	}
+}
+
+func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
+	i := &a.inst
+	switch kind {
+	case ha.TaskBootstrap:
+		i.State = cluster.StateInitdbFailed
+	case ha.TaskPostBootstrap:
+		a.boot.Post = ha.PostFailed
+	case ha.TaskClone, ha.TaskReinitialize:
+		i.State = cluster.StateStopped
+	case ha.TaskRewind:
+		if !a.stopped {
+			a.div = a.concluded(ha.RewindFailed)
+		}
+	case ha.TaskCrashRecovery:
+		i.RecoveryDone = true
+	case ha.TaskStartPrimary, ha.TaskRestartFailure, ha.TaskFollowRestart, ha.TaskResume:
+		i.State = cluster.StateStartFailed
+		if i.Role == cluster.RolePrimary {
+			i.Role = cluster.RoleDemoted
+		}
+	case ha.TaskPromote:
+		i.CheckpointPending = false
+	case ha.TaskDemote, ha.TaskStop:
+		i.State = cluster.StateStopFailed
+	case ha.TaskCancelBootstrap:
+		a.bootstrapCancelled()
+	}
+}
+
+// concluded is a state of the divergence with respect to the present leader.
+func (a *Agent) concluded(s ha.DivergenceState) ha.Divergence {
+	d := ha.Divergence{State: s, Broken: a.div.Broken && s == ha.RewindFailed}
+	if l := a.store.view.LeaderMember(); l != nil {
+		d.Leader, d.Timeline = l.Name, l.Timeline
+	}
+	return d
+}
+
+func (a *Agent) bootstrapCancelled() {
+	a.log(ha.Critical, "Failed to bootstrap cluster")
+	a.exit(ha.Exit{Code: 1})
+}
+
+// disarm tells the guardian that there is nothing to guard: PostgreSQL is down,
+// or runs as a replica without a lease.
+func (a *Agent) disarm() {
+	if !a.armed {
+		return
+	}
+	a.armed = false
+	a.emit(DisarmGuardian{})
+}
+
+// observed takes over the facts of a look at the instance.
+func (a *Agent) observed(ev Observed) {
+	if ev.ID != a.observing {
+		return
+	}
+	a.observing, a.observedAt = 0, a.now
+	if a.observeAgain {
+		// Something happened while we looked: these facts may be from before it.
+		a.observeAgain = false
+		a.takeFacts(ev.Facts)
+		a.observe(false)
+		return
+	}
+	a.stale = false
+	a.takeFacts(ev.Facts)
+	if a.cycle {
+		a.cycle, a.cycleDone, a.duties.due = false, true, true
+	}
+}
+
+func (a *Agent) takeFacts(f Facts) {
+	i := &a.inst
+	first := i.Data == ha.DataUnknown
+	i.Data, i.DataErr, i.Sysid, i.Major = f.Data, f.DataErr, f.Sysid, f.Major
+	i.Running, i.Answers = f.Running, f.Answers
+	i.Control, i.StandbyFile, i.BackupLabel, i.RewindCan = f.Control, f.StandbyFile, f.BackupLabel, f.RewindCan
+	i.FollowNeeds = f.FollowNeeds
+	if f.Answers {
+		i.ObservedAt, i.InRecovery, i.Timeline, i.LSN = a.now, f.InRecovery, f.Timeline, f.LSN
+		i.Received, i.Replayed, i.ReplicationState, i.ReplayPaused = f.Received, f.Replayed, f.ReplicationState, f.ReplayPaused
+		i.PendingRestart = f.PendingRestart
+		a.duties.existing, a.duties.haveSlots = f.Slots, true
+		if f.ReplicationState == "streaming" || !f.InRecovery {
+			a.suspect = false
+		}
+	}
+	if a.task == nil {
+		a.stateOf(f, first)
+	}
+	if a.lease.State() == lease.None && (!f.Running || f.Answers && f.InRecovery) {
+		a.disarm()
+	}
+}
+
+// stateOf derives state and role from the facts while no task has the say.
+func (a *Agent) stateOf(f Facts, first bool) {
+	i := &a.inst
+	switch {
+	case f.Data == ha.DataEmpty:
+		i.State, i.Role = cluster.StateStopped, cluster.RoleUninitialized
+	case f.Running && f.Answers:
+		i.State = cluster.StateRunning
+		i.Role = cluster.RolePrimary
+		if f.InRecovery {
+			i.Role = cluster.RoleReplica
+		}
+	case f.Running && f.Rejecting:
+		if !i.State.Starting() {
+			i.State, i.StartedAt = cluster.StateStarting, a.now
+		}
+		if first {
+			i.Role = roleOfDirectory(f)
+		}
+	case f.Running:
+		if first {
+			i.State, i.Role = cluster.StateStarting, roleOfDirectory(f)
+		}
+	case first:
+		i.State, i.Role = cluster.StateStopped, roleOfDirectory(f)
+		if i.Role == cluster.RolePrimary {
+			i.Role = cluster.RoleDemoted // so that nothing takes it for the primary
+		}
+	case i.State == cluster.StateRunning || i.State.Starting() || i.State == cluster.StateRestarting:
+		i.State = cluster.StateCrashed
+	}
+}
+
+func roleOfDirectory(f Facts) cluster.Role {
+	if f.StandbyFile {
+		return cluster.RoleReplica
+	}
+	return cluster.RolePrimary
+}

@@ -1,0 +1,88 @@
+package ha
+
+import "tamada/internal/cluster"
+
+// noData decides on an empty, unreadable or not yet examined data directory
+// (reference ha.md 3.4).
+func noData(v *View) Outcome {
+	if v.Instance.Data == DataUnknown {
+		return Outcome{Do: Observe{}}
+	}
+	what := "empty"
+	if v.Instance.Data == DataInaccessible {
+		what = "not accessible"
+	}
+	switch {
+	case v.hasLock():
+		return do(ReleaseLeader{Why: "data dir " + what}, "released leader key voluntarily as data dir %s and currently leader", what)
+	case v.Instance.Data == DataInaccessible:
+		return wait("data directory is not accessible: %s", v.Instance.DataErr)
+	case v.paused():
+		return wait("running with empty data directory")
+	}
+	return emptyData(v)
+}
+
+// emptyData decides how an empty data directory is filled (reference ha.md 4.1).
+func emptyData(v *View) Outcome {
+	c := v.DCS.Cluster
+	if v.DCS.Unlocked() {
+		if c.Initialize == nil && v.Local.MayBootstrap && !cluster.NoFailover(v.Local.Tags) {
+			return do(TakeInitialize{}, "")
+		}
+		return wait("waiting for leader to bootstrap")
+	}
+	from, ok := cloneSource(v)
+	if !ok {
+		return wait("waiting for leader to bootstrap")
+	}
+	return do(Clone{from}, "trying to bootstrap from %s '%s'", roleWord(v, from.Name), from.Name)
+}
+
+// roleWord is "leader" or "replica", as messages about a source say it.
+func roleWord(v *View, name string) string {
+	if name == v.DCS.Cluster.LeaderName() {
+		return "leader"
+	}
+	return "replica"
+}
+
+// cloneSource is a random running member that is tagged for it, or else the
+// leader.
+func cloneSource(v *View) (cluster.Member, bool) {
+	c := v.DCS.Cluster
+	var tagged []cluster.Member
+	for _, m := range c.Members {
+		if m.Name != v.Me && m.Name != c.LeaderName() && m.State == cluster.StateRunning && m.ConnURL != "" && cluster.CloneFrom(m.Tags) {
+			tagged = append(tagged, m)
+		}
+	}
+	if len(tagged) > 0 {
+		return tagged[int(v.Dice)%len(tagged)], true
+	}
+	l := c.LeaderMember()
+	if l == nil || l.ConnURL == "" || l.Name == v.Me {
+		return cluster.Member{}, false
+	}
+	return *l, true
+}
+
+// bootstrapping decides while we make a new cluster; nobody holds the lock
+// meanwhile (reference ha.md 4.3).
+func bootstrapping(v *View) Outcome {
+	switch {
+	case v.Last == nil || v.Last.Kind != TaskBootstrap && v.Last.Kind != TaskPostBootstrap:
+		return do(BootstrapCluster{}, "trying to bootstrap a new cluster")
+	case v.failed(TaskBootstrap) || v.failed(TaskPostBootstrap) || !v.Instance.Running:
+		o := do(CancelBootstrap{Why: v.Last.Error}, "")
+		o.note(Info, "removing initialize key after failed attempt to bootstrap the cluster")
+		return o
+	case v.Bootstrap.Post == PostDone:
+		return do(FinishBootstrap{}, "initialized a new cluster")
+	case !v.Instance.Answers:
+		return Outcome{Do: Observe{}, Line: "waiting for end of recovery after bootstrap"}
+	case v.Instance.InRecovery:
+		return Outcome{Do: Wait{}, Line: "waiting for end of recovery after bootstrap", Again: v.Now + recoveryPause}
+	}
+	return do(RunPostBootstrap{}, "running post_bootstrap")
+}

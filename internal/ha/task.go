@@ -1,0 +1,87 @@
+package ha
+
+import "tamada/internal/cluster"
+
+// taskRuns decides while a long action is in progress (reference ha.md 7).
+func taskRuns(v *View) Outcome {
+	if v.Task.Kind == TaskDemote || v.Task.Kind == TaskStop {
+		return handover(v)
+	}
+	if v.leads() {
+		if o, done := crashRecoveryTooLong(v); done {
+			return o
+		}
+		return wait("updated leader lock during %s", v.Task.Name())
+	}
+	if !v.Bootstrap.Mine && !v.paused() && !v.Lease.Holds() {
+		if o, done := stopUnleased(v); done {
+			return o
+		}
+	}
+	o := wait("%s in progress", v.Task.Name())
+	if v.DCS.Unlocked() {
+		o.note(Info, "not healthy enough for leader race")
+	}
+	return o
+}
+
+// stopUnleased ends a task that would leave a primary without a lease. A
+// promotion that has not been signalled yet is only cancelled: the replica is
+// still a replica.
+func stopUnleased(v *View) (Outcome, bool) {
+	if v.Task.Kind == TaskPromote && v.Task.Phase < PhaseCommitted {
+		return do(CancelTask{}, "lost leader before promote"), true
+	}
+	if v.Task.Kind == TaskDemote || v.Task.Kind == TaskStop {
+		return Outcome{}, false // it is being stopped already
+	}
+	if v.Instance.Primary() || v.Instance.Role == cluster.RolePrimary || v.Task.makesPrimary() {
+		o := do(Demote{DemoteImmediateNoLock}, "lost leader lock during %s", v.Task.Name())
+		o.note(Info, "Demoting primary during %s", v.Task.Name())
+		return o, true
+	}
+	return Outcome{}, false
+}
+
+// makesPrimary tells whether the task ends, or may end, with a server that
+// accepts writes.
+func (t *Task) makesPrimary() bool {
+	switch t.Kind {
+	case TaskPromote, TaskStartPrimary, TaskResume:
+		return true
+	}
+	return false
+}
+
+// crashRecoveryTooLong gives way when redoing the WAL takes longer than
+// primary_start_timeout and somebody else could take over.
+func crashRecoveryTooLong(v *View) (Outcome, bool) {
+	if v.Task.Kind != TaskCrashRecovery || v.Now-v.Task.Started < v.Settings.PrimaryStartTimeout {
+		return Outcome{}, false
+	}
+	return failoverIfPossible(v, "terminated crash recovery because of startup timeout", "")
+}
+
+// handover gives the key away as soon as the shutdown checkpoint has reached
+// somebody who can take over, while the postmaster may still live: a slow
+// archive_command can keep it for long (reference postgresql.md 14). The
+// reference sleeps a second before it looks; what the pause protects, that the
+// checkpoint gets through, is asked for here.
+func handover(v *View) Outcome {
+	line := v.Task.Name() + " in progress"
+	if !v.hasLock() || v.Task.Phase != PhaseCheckpointed || v.paused() {
+		return wait("%s", line)
+	}
+	o := possible(v, v.Task.PhaseAt, v.Task.Checkpoint)
+	if o.good {
+		r := do(ReleaseLeader{LSN: v.Task.End, Why: "another member has everything"}, "%s, released the leader key", line)
+		r.Notes = o.notes
+		return r
+	}
+	// Whether a refusal or an answer that is still on its way: ask again soon.
+	r := Outcome{Do: Wait{}, Line: line, Again: v.Now + handoverPause}
+	if len(o.ask) > 0 {
+		r.Do = PollPeers{o.ask}
+	}
+	return r
+}

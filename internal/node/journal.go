@@ -1,0 +1,152 @@
+//go:build linux
+
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+
+	"tamada/internal/ha"
+	"tamada/internal/postgres/proc"
+)
+
+// Journal is the record of the one task that is changing the data folder: a
+// small file in the state folder, written and synced before the task or any of
+// its children begins. It is empty while the folder is whole.
+type Journal struct {
+	path string
+	mu   sync.Mutex // guards rec and the file
+	rec  *Record
+}
+
+// Record is one entry of the journal.
+type Record struct {
+	Task  ha.TaskKind `json:"task"`
+	Child string      `json:"child,omitempty"` // what runs, for messages
+	PID   int         `json:"pid,omitempty"`
+	Start uint64      `json:"start,omitempty"` // ticks, /proc/PID/stat
+}
+
+// OpenJournal reads the journal of a state folder. last is what a predecessor
+// left, nil when the folder is whole. A journal that cannot be read is an error:
+// without it nobody knows whether the data folder may be started.
+func OpenJournal(stateDir string) (j *Journal, last *Record, err error) {
+	j = &Journal{path: filepath.Join(stateDir, "task.json")}
+	b, err := os.ReadFile(j.path)
+	if errors.Is(err, os.ErrNotExist) {
+		return j, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("task journal: %w", err)
+	}
+	last = &Record{}
+	if err := json.Unmarshal(b, last); err != nil || last.Task == "" {
+		return nil, nil, fmt.Errorf("task journal %s cannot be read, so nobody knows whether the data folder is whole: check the folder by hand, then remove the file", j.path)
+	}
+	j.rec = last
+	return j, last, nil
+}
+
+// Begin notes that a task is about to change the data folder.
+func (j *Journal) Begin(task ha.TaskKind) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rec = &Record{Task: task}
+	return j.write()
+}
+
+// ChildStarted notes a child of the running task. It implements
+// postgres.Journal.
+func (j *Journal) ChildStarted(what string, pid int, start uint64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.rec == nil {
+		return nil // a child that changes nothing that matters to a successor
+	}
+	r := *j.rec
+	r.Child, r.PID, r.Start = what, pid, start
+	j.rec = &r
+	return j.write()
+}
+
+// ChildEnded forgets the child. It implements postgres.Journal.
+func (j *Journal) ChildEnded(string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.rec == nil {
+		return
+	}
+	j.rec = &Record{Task: j.rec.Task}
+	// A stale child in the journal is harmless: its start time tells it apart.
+	_ = j.write()
+}
+
+// Clear notes that the data folder is whole.
+func (j *Journal) Clear() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.rec = nil
+	if err := os.Remove(j.path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("task journal: %w", err)
+	}
+	return syncDir(filepath.Dir(j.path))
+}
+
+// write puts the record in place in one step and waits until it is on disk.
+func (j *Journal) write() error {
+	b, err := json.Marshal(j.rec)
+	if err != nil {
+		return fmt.Errorf("task journal: %w", err)
+	}
+	tmp := j.path + ".new"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("task journal: %w", err)
+	}
+	_, err = f.Write(append(b, '\n'))
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, j.path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(j.path))
+	}
+	if err != nil {
+		return fmt.Errorf("task journal: %w", err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// killLeftover ends a child that a predecessor left running, and waits until
+// it is gone. Pid and start time name exactly that process.
+func (r *Record) killLeftover() {
+	if r.PID == 0 {
+		return
+	}
+	h, err := proc.Open(r.PID, r.Start)
+	if err != nil {
+		return
+	}
+	defer h.Close()
+	_ = h.Signal(syscall.SIGKILL)
+	h.WaitFor(killTimeout)
+}

@@ -1,0 +1,246 @@
+//go:build linux
+
+package node
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tamada/internal/agent"
+	"tamada/internal/cluster"
+	"tamada/internal/config"
+	"tamada/internal/dcs"
+	"tamada/internal/guardian"
+	"tamada/internal/ha"
+	"tamada/internal/postgres"
+	"tamada/internal/rest"
+	"tamada/internal/rest/peer"
+)
+
+const (
+	killTimeout = 10 * time.Second // for a process that was sent SIGKILL
+	// clockJump is how far the wall clock may move against BOOTTIME before the
+	// lease is distrusted.
+	clockJump = time.Second
+)
+
+// Options are what a node is started with.
+type Options struct {
+	ConfigPath string
+	Config     *config.Config
+	Log        *slog.Logger
+}
+
+// node is one running agent with everything around it.
+type node struct {
+	path      string
+	environ   []string // as it was at the start
+	log       *slog.Logger
+	agentInfo cluster.AgentInfo
+	ctx       context.Context // ends with the loop
+
+	cfg     atomic.Pointer[config.Config]
+	dynamic atomic.Pointer[cluster.Object] // the document in force
+
+	pg       *postgres.Instance
+	store    dcs.Store
+	guard    *guardian.Client // nil without a guardian
+	peers    *peer.Client
+	rest     *rest.Server
+	listener net.Listener
+	metrics  prometheus.Gatherer
+	journal  *Journal
+	alarm    *guardian.Alarm
+
+	agent   *agent.Agent // owned by the loop
+	events  chan agent.Event
+	looks   chan observedNow
+	fatal   chan error    // ends the loop
+	reloads chan struct{} // SIGHUP by request
+
+	// The following belong to the loop.
+	snapshot    atomic.Pointer[rest.Snapshot] // written by the loop, read by all
+	generation  uint64
+	clusterAt   time.Duration
+	nameChecked bool       // belongs to watchStore
+	reloading   sync.Mutex // one writer of the configuration files at a time
+
+	task  taskSlot
+	watch watcher
+	facts factCache
+
+	slotsMu sync.Mutex // one plan for slots at a time
+
+	exit    *agent.Exit
+	offset  time.Duration // wall clock less BOOTTIME, at the last event
+	started bool
+}
+
+// send hands an event to the loop; after the loop has ended it is dropped.
+func (n *node) send(ev agent.Event) {
+	select {
+	case n.events <- ev:
+	case <-n.ctx.Done():
+	}
+}
+
+// loop is the one goroutine that owns the agent.
+func (n *node) loop(signals <-chan os.Signal) agent.Exit {
+	var acks <-chan uint64
+	if n.guard != nil {
+		acks = n.guard.Acks
+	}
+	n.step(agent.Timer{})
+	for n.exit == nil {
+		n.alarm.Set(n.agent.WakeAt())
+		select {
+		case ev := <-n.events:
+			n.step(ev)
+		case o := <-n.looks:
+			n.watchProcesses(o.seen)
+			n.step(o.Observed)
+		case <-n.alarm.C:
+			n.alarm.Fired()
+			n.step(agent.Timer{})
+		case seq, open := <-acks:
+			if !open {
+				n.log.Error("the guardian is gone: nothing enforces the lease any more, so it is not renewed")
+				acks = nil
+				continue
+			}
+			n.step(agent.Acked{Seq: seq})
+		case s := <-signals:
+			n.signalled(s)
+		case <-n.reloads:
+			n.reload()
+		case <-n.fatal:
+			return agent.Exit{Code: 1, LeavePostgres: true}
+		}
+	}
+	return *n.exit
+}
+
+// wake asks for a cycle now; a loop that has much to do will make one anyway.
+func (n *node) wake() {
+	select {
+	case n.events <- agent.Woken{}:
+	default:
+	}
+}
+
+// reloadSoon asks the loop to read the configuration again.
+func (n *node) reloadSoon() {
+	select {
+	case n.reloads <- struct{}{}:
+	default:
+	}
+}
+
+func notifySignals() chan os.Signal {
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	return c
+}
+
+func (n *node) signalled(s os.Signal) {
+	if s == syscall.SIGHUP {
+		n.reload()
+		return
+	}
+	n.log.Info("asked to end", "signal", s.String())
+	n.step(agent.ShutdownRequested{})
+}
+
+// step feeds one event and executes the effects.
+func (n *node) step(ev agent.Event) {
+	wall := time.Now()
+	now := guardian.Now()
+	offset := time.Duration(wall.UnixNano()) - now
+	if n.started && (offset-n.offset).Abs() > clockJump {
+		n.log.Warn("the wall clock jumped against the time since boot; the lease is proved anew", "by", (offset - n.offset).String())
+		n.execute(n.agent.Step(now, wall, rand.Uint32(), agent.ClockJumped{}))
+	}
+	n.offset, n.started = offset, true
+	n.execute(n.agent.Step(now, wall, rand.Uint32(), ev))
+	n.publishSnapshot(now)
+}
+
+func (n *node) execute(effects []agent.Effect) {
+	for _, e := range effects {
+		switch e := e.(type) {
+		case agent.Log:
+			n.logLine(e)
+		case agent.Exit:
+			n.exit = &e
+		case agent.ArmGuardian:
+			n.arm(e)
+		case agent.DisarmGuardian:
+			n.disarm()
+		case agent.StartTask:
+			n.startTask(e)
+		case agent.StopTask:
+			n.task.stop(e.ID)
+		case agent.ApplyConfig:
+			n.applyConfig(e)
+		case agent.Observe:
+			go n.observe(e)
+		case agent.AskPeers:
+			n.askPeers(e)
+		case agent.Operate:
+			go n.operate(e)
+		case agent.Compare:
+			go n.compare(e)
+		case agent.ResumeReplay:
+			go n.resumeReplay()
+		case agent.Touch:
+			go n.touch(e)
+		case agent.RenewLease:
+			go n.renew(e)
+		case agent.Publish:
+			go n.publish(e)
+		case agent.ReadHistory:
+			go n.readHistory(e)
+		case agent.ArrangeSlots:
+			go n.arrangeSlots(e)
+		case agent.Checkpoint:
+			go n.checkpoint()
+		}
+	}
+}
+
+var levels = map[ha.Level]slog.Level{ha.Debug: slog.LevelDebug, ha.Info: slog.LevelInfo, ha.Warning: slog.LevelWarn,
+	ha.Error: slog.LevelError, ha.Critical: levelCritical}
+
+func (n *node) logLine(e agent.Log) { n.log.Log(n.ctx, levels[e.Level], e.Text) }
+
+// arm tells the guardian a deadline. Without one the agent is its own: it stops
+// PostgreSQL at the deadline as long as it runs itself.
+func (n *node) arm(e agent.ArmGuardian) {
+	if n.guard == nil {
+		go n.send(agent.Acked{Seq: e.Seq})
+		return
+	}
+	a := guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session, Created: int64(e.Hold.Created), TTL: e.TTL}
+	if err := n.guard.Arm(e.Seq, a); err != nil {
+		n.log.Error("could not tell the guardian the new deadline", "error", err)
+	}
+}
+
+func (n *node) disarm() {
+	if n.guard == nil {
+		return
+	}
+	if err := n.guard.Disarm(); err != nil {
+		n.log.Error("could not tell the guardian that there is nothing to guard", "error", err)
+	}
+}

@@ -1,0 +1,302 @@
+//go:build linux
+
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tamada/internal/agent"
+	"tamada/internal/cluster"
+	"tamada/internal/config"
+	"tamada/internal/dcs"
+	"tamada/internal/dcs/open"
+	"tamada/internal/guardian"
+	"tamada/internal/ha"
+	"tamada/internal/postgres"
+	"tamada/internal/rest"
+	"tamada/internal/rest/peer"
+	"tamada/internal/rest/tlsfile"
+)
+
+const farewellTimeout = 2 * time.Second // for the last member key, and for requests in work
+
+// Run is the life of an agent, below a guardian or alone. It returns the exit
+// code of the process.
+func Run(o Options) (int, error) {
+	n := &node{path: o.ConfigPath, environ: os.Environ(), log: o.Log, events: make(chan agent.Event, 256),
+		looks: make(chan observedNow, 4), fatal: make(chan error, 4), reloads: make(chan struct{}, 1)}
+	n.cfg.Store(o.Config)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	n.ctx = ctx
+	signals := notifySignals()
+	if err := n.prepare(); err != nil {
+		n.bye(agent.Exit{Code: 1, LeavePostgres: true})
+		return 1, err
+	}
+	defer n.store.Close()
+	go n.serve()
+	go n.watchStore()
+	exit := n.loop(signals)
+	n.farewell(exit)
+	cancel()
+	return exit.Code, nil
+}
+
+// prepare makes everything that the loop needs, and refuses what would fail
+// later, before anything is changed.
+func (n *node) prepare() error {
+	cfg := n.cfg.Load()
+	if err := n.connectGuardian(cfg); err != nil {
+		return err
+	}
+	n.agentInfo = cluster.AgentInfo{Version: cluster.Version, Guardian: n.guard != nil}
+	initial, err := initialDynamic(cfg)
+	if err != nil {
+		n.log.Warn(err.Error())
+	}
+	m, err := config.Merge(cfg, initial)
+	if err != nil {
+		return err
+	}
+	for _, w := range m.Warnings {
+		n.log.Warn(w)
+	}
+	n.dynamic.Store(initial)
+	n.snapshot.Store(&rest.Snapshot{Settings: m.Settings, Failsafe: &cluster.Object{}})
+	journal, last, err := OpenJournal(cfg.StateDir)
+	if err != nil {
+		return err
+	}
+	n.journal = journal
+	n.pg = postgres.New(instanceSettings(cfg, &m.Postgresql), postgres.Deps{Log: n.log, StateDir: cfg.StateDir, Journal: journal})
+	if err := n.checkInstance(); err != nil {
+		return err
+	}
+	if n.alarm, err = guardian.NewAlarm(); err != nil {
+		return err
+	}
+	session := ""
+	if n.guard != nil && n.guard.Inherited != nil {
+		session = n.guard.Inherited.Session
+	}
+	times := dcs.Times{TTL: m.Settings.TTL, LoopWait: m.Settings.LoopWait, RetryTimeout: m.Settings.RetryTimeout}
+	if n.store, err = open.Store(n.ctx, cfg, times, session, n.log); err != nil {
+		return err
+	}
+	if n.peers, err = peer.New(peerOptions(cfg)); err != nil {
+		return err
+	}
+	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.metrics), n.log); err != nil {
+		return err
+	}
+	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil),
+		Initial: initial, Unsupported: config.Unsupported}
+	if last != nil {
+		if err := n.cleanUp(last, &acfg); err != nil {
+			return err
+		}
+	}
+	n.agent = agent.New(acfg)
+	n.inherit()
+	return nil
+}
+
+// connectGuardian finds out whether a guardian started us. Without one the REST
+// API's socket is opened here.
+func (n *node) connectGuardian(cfg *config.Config) (err error) {
+	if guardian.Underneath() {
+		if n.guard, err = guardian.Connect(); err != nil {
+			return err
+		}
+		n.listener, err = guardian.Listener()
+		return err
+	}
+	n.listener, err = guardian.Listen(cfg.RestAPI.Listen.String())
+	return err
+}
+
+// inherit goes on with the lease of the previous agent, if its deadline has not
+// passed.
+func (n *node) inherit() {
+	if n.guard == nil || n.guard.Inherited == nil || n.guard.Inherited.Deadline <= guardian.Now() {
+		return
+	}
+	a := n.guard.Inherited
+	n.log.Info("going on with the lease of the previous agent", "deadline_in", guardian.Until(a.Deadline).Round(time.Millisecond).String())
+	n.step(agent.Inherited{Hold: dcs.Hold{Session: a.Session, Created: cluster.Version(a.Created)},
+		Lease: agent.InheritedLease(a.Deadline, a.TTL)})
+}
+
+// initialDynamic is the dynamic configuration to begin with: the one kept beside
+// the data, or that of the section bootstrap. An error is worth a warning only.
+func initialDynamic(cfg *config.Config) (*cluster.Object, error) {
+	doc, err := config.LoadCache(cfg.Postgresql.DataDir)
+	if doc == nil && cfg.Bootstrap != nil {
+		doc = cfg.Bootstrap.DCS
+	}
+	if doc == nil {
+		doc = &cluster.Object{}
+	}
+	return doc, err
+}
+
+// checkInstance refuses programs and folders that PostgreSQL would refuse later.
+func (n *node) checkInstance() error {
+	ctx, cancel := context.WithTimeout(n.ctx, 30*time.Second)
+	defer cancel()
+	if err := n.pg.CheckFolder(); err != nil {
+		return err
+	}
+	return n.pg.CheckPrograms(ctx)
+}
+
+// cleanUp finishes or removes what a predecessor left half-made. Nothing of it
+// was ever the only copy of anything: a clone has its source, and a bootstrap
+// that was not published has no users.
+func (n *node) cleanUp(last *Record, acfg *agent.Config) error {
+	n.log.Warn("the previous agent was interrupted while it changed the data folder; cleaning up", "task", string(last.Task), "child", last.Child)
+	last.killLeftover()
+	switch last.Task {
+	case ha.TaskClone, ha.TaskReinitialize:
+		if err := n.pg.RemoveData(); err != nil {
+			return err
+		}
+		return n.journal.Clear()
+	case ha.TaskRewind:
+		acfg.Broken = true // the journal stays until a rewind or a new copy has succeeded
+		return nil
+	case ha.TaskBootstrap, ha.TaskPostBootstrap:
+		return n.cleanUpBootstrap(acfg)
+	}
+	return n.journal.Clear()
+}
+
+// cleanUpBootstrap asks the store how far a bootstrap came: with its system
+// identifier published it is a cluster, otherwise it is moved aside and begun
+// again.
+func (n *node) cleanUpBootstrap(acfg *agent.Config) error {
+	c := n.loadPatiently()
+	if c == nil {
+		return errors.New("interrupted while waiting for the store")
+	}
+	var sysid string
+	if head, err := n.pg.ControlHead(); err == nil {
+		sysid = fmt.Sprint(head.SystemIdentifier)
+	}
+	if c.Initialize != nil && sysid != "" && c.Initialize.Value == sysid {
+		n.log.Info("the bootstrap had been completed")
+		return n.journal.Clear()
+	}
+	if _, err := n.pg.Stop(n.ctx, postgres.StopOptions{Mode: postgres.StopImmediate, Timeout: killTimeout}); err != nil {
+		return err
+	}
+	if state, _ := n.pg.DataDir(); state == postgres.DirPresent {
+		if err := n.pg.MoveAside(); err != nil {
+			return err
+		}
+	}
+	acfg.Bootstrapping = c.Initialize != nil && c.Initialize.Value == ""
+	return n.journal.Clear()
+}
+
+// loadPatiently reads the cluster from the store, however long that takes.
+func (n *node) loadPatiently() *cluster.Cluster {
+	for {
+		ctx, cancel := n.budget()
+		c, err := n.store.Load(ctx)
+		cancel()
+		if err == nil {
+			return c
+		}
+		n.log.Warn("Can not get cluster from dcs", "error", err)
+		select {
+		case <-time.After(time.Second):
+		case <-n.ctx.Done():
+			return nil
+		}
+	}
+}
+
+// serve answers the REST API until the node ends.
+func (n *node) serve() {
+	if err := n.rest.Serve(n.listener); err != nil {
+		n.log.Error("the REST API has ended", "error", err)
+	}
+}
+
+// firstView makes sure, before anything is decided on it, that no other node
+// runs under our name.
+func (n *node) firstView(c *cluster.Cluster) error {
+	if n.nameChecked {
+		return nil
+	}
+	n.nameChecked = true
+	cfg := n.cfg.Load()
+	m := c.Member(cfg.Name)
+	if m == nil || m.APIURL == "" || m.APIURL == cfg.RestAPI.URL() {
+		return nil // with our own address it cannot be another: its socket is ours
+	}
+	if n.peers.Lives(n.ctx, m) {
+		return fmt.Errorf("Can't start; there is already a node named '%s' running", cfg.Name)
+	}
+	return nil
+}
+
+// farewell writes the member key a last time and tells the guardian that this
+// end is meant.
+func (n *node) farewell(exit agent.Exit) {
+	if !exit.LeavePostgres {
+		ctx, cancel := context.WithTimeout(n.ctx, farewellTimeout)
+		if err := n.store.Touch(ctx, n.agent.Farewell()); err != nil {
+			n.log.Debug("could not publish the last state", "error", err)
+		}
+		cancel()
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, farewellTimeout)
+	_ = n.rest.Shutdown(ctx)
+	cancel()
+	n.pg.Close()
+	n.bye(exit)
+}
+
+func (n *node) bye(exit agent.Exit) {
+	if n.guard == nil {
+		return
+	}
+	if err := n.guard.Bye(exit.Code, exit.LeavePostgres); err != nil {
+		n.log.Error("could not say goodbye to the guardian", "error", err)
+	}
+}
+
+func restOptions(cfg *config.Config, metrics prometheus.Gatherer) rest.Options {
+	r := &cfg.RestAPI
+	return rest.Options{Name: cfg.Name, Scope: cfg.Scope, Version: cluster.CompatVersion, Username: r.Username, Password: string(r.Password),
+		Allowlist: r.Allowlist, AllowlistIncludeMembers: r.AllowlistIncludeMembers, HTTPExtraHeaders: headers(r.ExtraHeaders),
+		ServerTokens: r.ServerTokens, TLS: serverTLS(r), Metrics: metrics}
+}
+
+func headers(o *cluster.Object) map[string]string {
+	m := map[string]string{}
+	for k, v := range o.All() {
+		m[k] = cluster.Text(v)
+	}
+	return m
+}
+
+func serverTLS(r *config.RestAPI) tlsfile.Server {
+	return tlsfile.Server{CertFile: r.CertFile, KeyFile: r.KeyFile, KeyPassword: string(r.KeyFilePassword), CAFile: r.CAFile,
+		Ciphers: r.Ciphers, VerifyClient: r.VerifyClient}
+}
+
+func peerOptions(cfg *config.Config) peer.Options {
+	c := &cfg.Ctl
+	return peer.Options{Username: c.Username, Password: string(c.Password), Version: cluster.CompatVersion,
+		TLS: tlsfile.Client{CertFile: c.CertFile, KeyFile: c.KeyFile, KeyPassword: string(c.KeyFilePassword), CAFile: c.CACert}}
+}

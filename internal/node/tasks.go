@@ -1,0 +1,276 @@
+//go:build linux
+
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"tamada/internal/agent"
+	"tamada/internal/cluster"
+	"tamada/internal/ha"
+	"tamada/internal/postgres"
+	"tamada/internal/postgres/proc"
+)
+
+// taskSlot is the running task as seen from outside of it.
+type taskSlot struct {
+	mu     sync.Mutex // guards the rest
+	id     uint64
+	cancel context.CancelFunc
+}
+
+func (t *taskSlot) begin(ctx context.Context, id uint64) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.id, t.cancel = id, cancel
+	return ctx
+}
+
+// stop cancels the task of that number, if it is the running one.
+func (t *taskSlot) stop(id uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.id == id && t.cancel != nil {
+		t.cancel()
+	}
+}
+
+// changesFolder are the tasks that leave a half-made data folder when they are
+// interrupted.
+func changesFolder(k ha.TaskKind) bool {
+	switch k {
+	case ha.TaskBootstrap, ha.TaskPostBootstrap, ha.TaskClone, ha.TaskReinitialize, ha.TaskRewind, ha.TaskCrashRecovery:
+		return true
+	}
+	return false
+}
+
+// startTask runs a task in a goroutine. What it does to the data folder is in
+// the journal before it begins, and stays there when it fails half-way.
+func (n *node) startTask(e agent.StartTask) {
+	ctx := n.task.begin(n.ctx, e.ID)
+	go func() {
+		end := agent.TaskEnded{ID: e.ID}
+		err := n.runTask(ctx, e, &end)
+		if err != nil {
+			end.Error = err.Error()
+		}
+		n.task.stop(e.ID)
+		n.facts.forget()
+		n.send(end)
+	}()
+}
+
+func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) error {
+	if changesFolder(e.Kind) {
+		if err := n.journal.Begin(e.Kind); err != nil {
+			return err
+		}
+	}
+	err := n.do(ctx, e, end)
+	if !changesFolder(e.Kind) || e.Kind == ha.TaskBootstrap || e.Kind == ha.TaskPostBootstrap {
+		return err // a bootstrap is whole when the store knows the cluster
+	}
+	if err == nil || n.wholeAfter(e.Kind, err) {
+		return errors.Join(err, n.journal.Clear())
+	}
+	end.Broken = e.Kind == ha.TaskRewind
+	return err
+}
+
+// wholeAfter tells whether the data folder is fit to be started although the
+// task failed.
+func (n *node) wholeAfter(k ha.TaskKind, err error) bool {
+	switch k {
+	case ha.TaskClone, ha.TaskReinitialize:
+		state, _ := n.pg.DataDir()
+		return state == postgres.DirEmpty // the copy was cleaned away
+	case ha.TaskCrashRecovery:
+		return true // it can be begun again at any point
+	case ha.TaskRewind:
+		return errors.Is(err, postgres.ErrRewindNotBegun)
+	}
+	return false
+}
+
+// do carries out one decision.
+func (n *node) do(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) error {
+	switch e.Kind {
+	case ha.TaskBootstrap:
+		return n.bootstrap(ctx)
+	case ha.TaskPostBootstrap:
+		return n.postBootstrap(ctx)
+	case ha.TaskCancelBootstrap:
+		return n.cancelBootstrap(ctx)
+	case ha.TaskClone:
+		return n.clone(ctx, e.Do.(ha.Clone).From)
+	case ha.TaskReinitialize:
+		return n.reinitialize(ctx, e.Do.(ha.Reinitialize))
+	case ha.TaskStartPrimary:
+		return n.startServer(ctx, postgres.StartOptions{Role: cluster.RolePrimary})
+	case ha.TaskRestartFailure:
+		return n.startServer(ctx, postgres.StartOptions{Role: cluster.RoleReplica, Upstream: upstream(e.Do.(ha.StartReplica).Source)})
+	case ha.TaskCrashRecovery:
+		return n.pg.Recover(ctx)
+	case ha.TaskRewind:
+		return n.rewind(ctx, e.Do.(ha.Rewind).From)
+	case ha.TaskPromote:
+		return n.promote(ctx, e.ID)
+	case ha.TaskResume:
+		return n.resume(ctx)
+	case ha.TaskFollowRestart, ha.TaskReload:
+		return n.followSource(ctx, e.Do.(ha.Follow))
+	case ha.TaskDemote:
+		return n.stop(ctx, e.ID, e.Do.(ha.Demote).Mode, end)
+	case ha.TaskStop:
+		return n.stop(ctx, e.ID, ha.DemoteGraceful, end)
+	}
+	return fmt.Errorf("no such task: %s", e.Kind)
+}
+
+func (n *node) bootstrap(ctx context.Context) error {
+	if err := n.pg.Bootstrap(ctx); err != nil {
+		return err
+	}
+	_, err := n.pg.Start(ctx, postgres.StartOptions{Role: cluster.RolePrimary})
+	return err
+}
+
+// postBootstrap ends with a CHECKPOINT: replicas are about to be cloned, and a
+// base backup begins by waiting for one that is spread over minutes.
+func (n *node) postBootstrap(ctx context.Context) error {
+	if err := n.pg.PostBootstrap(ctx); err != nil {
+		return err
+	}
+	return n.pg.Checkpoint(ctx)
+}
+
+// cancelBootstrap moves the half-made cluster aside. Nobody has ever used it:
+// its system identifier was not published.
+func (n *node) cancelBootstrap(ctx context.Context) error {
+	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopImmediate, Timeout: n.stopTimeout()}); err != nil {
+		return err
+	}
+	if err := n.pg.MoveAside(); err != nil {
+		return err
+	}
+	return n.journal.Clear()
+}
+
+func (n *node) stopTimeout() time.Duration { return n.settings().RetryTimeout }
+
+func (n *node) clone(ctx context.Context, from cluster.Member) error {
+	up := upstream(&from)
+	if up == nil {
+		return fmt.Errorf("member %s has no usable address: %q", from.Name, from.ConnURL)
+	}
+	return n.pg.Clone(ctx, postgres.CloneOptions{From: up})
+}
+
+// reinitialize throws the data away and copies it again. The decision core asks
+// for it only with the permission of the configuration and a leader that is
+// alive; the copy from it is what makes this not the last one. If the leader
+// vanishes in between, the other replicas still have the data.
+func (n *node) reinitialize(ctx context.Context, d ha.Reinitialize) error {
+	n.log.Warn("removing the data directory to make this replica anew", "data_dir", n.pg.Settings().DataDir, "reason", d.Why, "source", d.From.Name)
+	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopImmediate, Timeout: n.stopTimeout()}); err != nil {
+		return err
+	}
+	if err := n.pg.RemoveData(); err != nil {
+		return err
+	}
+	return n.clone(ctx, d.From)
+}
+
+// startServer starts PostgreSQL after ending whatever a crash left of it: while
+// a process of the old server lives, the new one finds the old shared memory in
+// use, or worse, both write.
+func (n *node) startServer(ctx context.Context, o postgres.StartOptions) error {
+	if _, err := n.pg.Postmaster(); errors.Is(err, proc.ErrNotRunning) {
+		kctx, cancel := context.WithTimeout(ctx, killTimeout)
+		err := proc.KillAll(kctx, n.pg.Settings().DataDir, 0, n.serverNames()...)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("end what is left of the old server: %w", err)
+		}
+	}
+	_, err := n.pg.Start(ctx, o)
+	return err
+}
+
+func (n *node) serverNames() []string {
+	if name := n.pg.Settings().BinName["postgres"]; name != "" {
+		return []string{name}
+	}
+	return nil
+}
+
+func (n *node) rewind(ctx context.Context, leader cluster.Member) error {
+	up := upstream(&leader)
+	if up == nil {
+		return fmt.Errorf("member %s has no usable address: %q", leader.Name, leader.ConnURL)
+	}
+	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopFast, Timeout: n.stopTimeout()}); err != nil {
+		return errors.Join(postgres.ErrRewindNotBegun, err)
+	}
+	return n.pg.Rewind(ctx, *up)
+}
+
+func (n *node) promote(ctx context.Context, id uint64) error {
+	if err := n.pg.RunPrePromote(ctx); err != nil {
+		return err
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseCommitted})
+	return n.pg.Promote(ctx)
+}
+
+// resume restarts a server that was demoted only because the store was away as
+// the primary that it was. The decision core has proved that nobody led in
+// between.
+func (n *node) resume(ctx context.Context) error {
+	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopFast, Timeout: n.stopTimeout()}); err != nil {
+		return err
+	}
+	_, err := n.pg.StartAsPrimaryAgain(ctx, postgres.StartOptions{Role: cluster.RolePrimary})
+	return err
+}
+
+func (n *node) followSource(ctx context.Context, d ha.Follow) error {
+	up := upstream(&d.Source)
+	if up == nil {
+		return fmt.Errorf("member %s has no usable address: %q", d.Source.Name, d.Source.ConnURL)
+	}
+	if !d.Restart {
+		return n.pg.FollowReload(ctx, up)
+	}
+	_, err := n.pg.Restart(ctx, postgres.StartOptions{Role: cluster.RoleReplica, Upstream: up})
+	return err
+}
+
+// stop stops a server. The reports on the way let the key be handed over, and
+// the guardian be disarmed, before the last process has ended.
+func (n *node) stop(ctx context.Context, id uint64, mode ha.DemoteMode, end *agent.TaskEnded) error {
+	o := postgres.StopOptions{Mode: postgres.StopFast,
+		OnSafepoint: func() { n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseSafe}) },
+		OnShutdown: func(_ context.Context, checkpoint, last cluster.LSN) {
+			n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseCheckpointed, Checkpoint: checkpoint, End: last})
+		}}
+	if mode == ha.DemoteImmediate || mode == ha.DemoteImmediateNoLock {
+		o.Mode, o.Timeout = postgres.StopImmediate, n.stopTimeout()
+	}
+	if _, err := n.pg.Stop(ctx, o); err != nil {
+		return err
+	}
+	if mode == ha.DemoteOffline {
+		end.StoppedClean = n.stoppedClean(ctx)
+	}
+	return nil
+}

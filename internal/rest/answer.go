@@ -1,0 +1,97 @@
+package rest
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// An answer is one request on its way to its reply.
+type answer struct {
+	w http.ResponseWriter
+	r *http.Request
+	o *settled
+	// ctx does not end when the client closes its side: net/http cannot tell a
+	// client that is gone from one that has only said all it had to say, and the
+	// latter must not get another answer than everybody else. What waits bounds
+	// itself.
+	ctx context.Context
+}
+
+// statusOnly answers with a code and nothing else (section 1, status-only
+// response).
+func (a *answer) statusOnly(code int) {
+	a.w.Header().Set("Content-Length", "0")
+	a.w.WriteHeader(code)
+}
+
+func (a *answer) json(code int, body []byte) { a.write(code, contentJSON, body) }
+
+// text answers with one line; it has no newline at its end.
+func (a *answer) text(code int, message string) { a.write(code, contentText, []byte(message)) }
+
+var (
+	contentJSON    = []string{"application/json"}
+	contentText    = []string{"text/html"}
+	contentMetrics = []string{"text/plain"}
+)
+
+// write sends a normal response: the configured headers, a length, never
+// chunks.
+func (a *answer) write(code int, contentType []string, body []byte) {
+	h := a.w.Header()
+	for k, v := range a.o.headers {
+		h[k] = v
+	}
+	h["Content-Type"] = contentType
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	a.w.WriteHeader(code)
+	_, _ = a.w.Write(body) // the client may be gone; nobody is left to tell
+}
+
+// What the generic pages say about their codes.
+var explanations = map[int]string{
+	400: "Bad request syntax or unsupported method",
+	409: "Request conflict",
+	411: "Client must specify Content-Length",
+	413: "Entity is too large",
+	501: "Server does not support this operation",
+	502: "Invalid responses from another server/proxy",
+	503: "The server cannot process the request due to a high load",
+}
+
+// page answers with the generic error page (section 1). message is "" for the
+// code's own name. The command line finds unsupported operations by the
+// explanation of 501.
+func (a *answer) page(code int, message string) {
+	if message == "" {
+		message = http.StatusText(code)
+	}
+	message = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(message)
+	body := fmt.Sprintf(`<!DOCTYPE HTML>
+<html lang="en">
+    <head>
+        <meta charset="utf-8">
+        <title>Error response</title>
+    </head>
+    <body>
+        <h1>Error response</h1>
+        <p>Error code: %d</p>
+        <p>Message: %s.</p>
+        <p>Error code explanation: %d - %s.</p>
+    </body>
+</html>
+`, code, message, code, explanations[code])
+	h := a.w.Header()
+	h.Set("Connection", "close")
+	h.Set("Content-Type", "text/html;charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	a.w.WriteHeader(code)
+	_, _ = a.w.Write([]byte(body))
+}
+
+// noStore answers when the store could not be read or written. Patroni closes
+// the connection without a byte here; a text tells more.
+func (a *answer) noStore() { a.text(503, "DCS is not accessible, try again later") }

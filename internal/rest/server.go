@@ -1,0 +1,190 @@
+package rest
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"tamada/internal/cluster"
+	"tamada/internal/rest/tlsfile"
+)
+
+// Options are the settings of a server, from `restapi` in the configuration
+// (configuration.md 2.6). The listener's address and backlog belong to whoever
+// opens it.
+type Options struct {
+	Name, Scope string
+	// Version is the level of compatibility that is shown, 4.1.4.
+	Version string
+
+	// Username and Password protect the endpoints that change something; both
+	// empty: no authentication.
+	Username, Password string
+	// Allowlist are the addresses, networks and names that may use them; empty:
+	// all.
+	Allowlist               []string
+	AllowlistIncludeMembers bool
+
+	HTTPExtraHeaders  map[string]string
+	HTTPSExtraHeaders map[string]string // with TLS, over the others
+	ServerTokens      string
+
+	TLS tlsfile.Server // no certificate: plain HTTP
+
+	// Metrics is what GET /metrics shows after the compatible metrics; may be nil.
+	Metrics prometheus.Gatherer
+}
+
+// settled are options with everything worked out that requests need. They are
+// replaced as a whole and never changed.
+type settled struct {
+	Options
+	tls         *tls.Config // nil: plain HTTP
+	credentials *credentials
+	networks    []netip.Prefix // nil: all
+	headers     map[string][]string
+	server      []string
+}
+
+func (o *settled) verifiesClients() bool { return o.tls != nil && o.tls.ClientAuth != tls.NoClientCert }
+
+// Server is the API of one node.
+type Server struct {
+	source Source
+	log    *slog.Logger
+	limits limits
+	opts   atomic.Pointer[settled]
+	http   *http.Server
+
+	// life ends with the server; calls that several requests share live in it.
+	life context.Context
+	end  context.CancelFunc
+
+	sql      shared[*SQLStatus]
+	loads    shared[*cluster.Cluster]
+	patience patience
+	document atomic.Pointer[rendered]
+	wrote    atomic.Pointer[written]
+}
+
+// limits are what one client may take.
+type limits struct {
+	header, body, idle, write time.Duration
+	headerBytes, conns        int
+}
+
+var usualLimits = limits{header: 5 * time.Second, body: 5 * time.Second, idle: time.Minute, write: 30 * time.Second,
+	headerBytes: 16 << 10, conns: maxConns}
+
+// New makes a server. Errors are about the certificate's files or an option
+// that makes no sense, and name it.
+func New(source Source, o Options, log *slog.Logger) (*Server, error) {
+	return newServer(source, o, log, usualLimits)
+}
+
+func newServer(source Source, o Options, log *slog.Logger, limits limits) (*Server, error) {
+	s := &Server{source: source, log: log, limits: limits}
+	s.life, s.end = context.WithCancel(context.Background())
+	if err := s.Reload(o); err != nil {
+		s.end()
+		return nil, err
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	s.http = &http.Server{
+		Handler:           s,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: limits.header,
+		IdleTimeout:       limits.idle,
+		WriteTimeout:      limits.write,
+		MaxHeaderBytes:    limits.headerBytes,
+		ConnContext:       withConn,
+		// What goes wrong with a single client, a failed handshake among it, is no
+		// event for the operator.
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		// OPTIONS * is a health check like any other.
+		DisableGeneralOptionsHandler: true,
+	}
+	return s, nil
+}
+
+// Reload puts new options in force for the next requests, and reads the
+// certificate again for the next connections; nothing is closed. On an error
+// the old options stay.
+func (s *Server) Reload(o Options) error {
+	n := &settled{Options: o, headers: map[string][]string{}}
+	if o.Username != "" || o.Password != "" {
+		if o.Username == "" || o.Password == "" {
+			return errors.New("restapi.authentication: username and password must both be set, or none of them")
+		}
+		c := credentials(sha256.Sum256([]byte("Basic " + base64.StdEncoding.EncodeToString([]byte(o.Username+":"+o.Password)))))
+		n.credentials = &c
+	}
+	var err error
+	if n.tls, err = o.TLS.Config(s.log); err != nil {
+		return fmt.Errorf("restapi: %w", err)
+	}
+	for k, v := range o.HTTPExtraHeaders {
+		n.headers[http.CanonicalHeaderKey(k)] = []string{v}
+	}
+	if n.tls != nil {
+		for k, v := range o.HTTPSExtraHeaders {
+			n.headers[http.CanonicalHeaderKey(k)] = []string{v}
+		}
+	}
+	n.networks = resolve(o.Allowlist, s.log)
+	n.server = []string{s.serverName(o)}
+	s.opts.Store(n)
+	return nil
+}
+
+// serverName is the value of the header Server.
+func (s *Server) serverName(o Options) string {
+	switch strings.ToLower(o.ServerTokens) {
+	case "", "original":
+	case "productonly":
+		return "Patroni"
+	case "minimal":
+		return "Patroni/" + o.Version
+	default:
+		s.log.Warn("restapi.server_tokens is not one of Original, Minimal, ProductOnly; Original is used", "value", o.ServerTokens)
+	}
+	return "Tamada"
+}
+
+// Serve answers on a listener until [Server.Shutdown], then returns nil. It is
+// called once.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.http.Serve(s.listen(l))
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve the REST API on %s: %w", l.Addr(), err)
+}
+
+func (s *Server) listen(l net.Listener) *listener {
+	return &listener{Listener: l, limit: s.limits.conns, conns: map[*conn]struct{}{},
+		tls: func() *tls.Config { return s.opts.Load().tls }}
+}
+
+// Shutdown closes the listener and idle connections, waits for requests in work
+// until ctx ends and closes the rest.
+func (s *Server) Shutdown(ctx context.Context) error {
+	defer s.end()
+	if err := s.http.Shutdown(ctx); err != nil {
+		return errors.Join(fmt.Errorf("stop the REST API: %w", err), s.http.Close())
+	}
+	return nil
+}
