@@ -115,7 +115,7 @@ type Ctl struct {
 
 // Etcd3 is the section etcd3.
 type Etcd3 struct {
-	Hosts             []string // HOST:PORT
+	Hosts             []string // HOST:PORT; may be empty where Embedded is not nil
 	SRV, SRVSuffix    string
 	Proxy             string // HOST:PORT of a proxy; it alone is used
 	UseProxies        bool

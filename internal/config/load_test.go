@@ -311,8 +311,8 @@ func TestEmbeddedStore(t *testing.T) {
 	if e == nil || e.DataDir != "/var/lib/pg/data.tamada/etcd" || len(e.InitialCluster) != 2 || e.InitialCluster[1] != (Peer{"pg-b", "10.0.0.2:2380"}) {
 		t.Errorf("got %+v", e)
 	}
-	if strings.Join(c.Etcd3.Hosts, " ") != "10.0.0.1:2379" {
-		t.Errorf("without hosts the own member is used, got %v", c.Etcd3.Hosts)
+	if len(c.Etcd3.Hosts) != 0 {
+		t.Errorf("hosts were not configured, got %v", c.Etcd3.Hosts)
 	}
 }
 
