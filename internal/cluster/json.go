@@ -345,11 +345,20 @@ func Text(v any) string {
 	return fmt.Sprint(v)
 }
 
+// quoted is the text form within a list or an object, where strings stand in
+// quotes. What they contain is escaped: otherwise two different lists could
+// have the same text.
 func quoted(v any) string {
-	if s, ok := v.(string); ok {
-		return "'" + s + "'"
+	s, ok := v.(string)
+	if !ok {
+		return Text(v)
 	}
-	return Text(v)
+	quote := "'"
+	if strings.Contains(s, "'") && !strings.Contains(s, `"`) {
+		quote = `"`
+	}
+	s = strings.NewReplacer(`\`, `\\`, quote, `\`+quote, "\n", `\n`, "\r", `\r`, "\t", `\t`).Replace(s)
+	return quote + s + quote
 }
 
 // Equal compares two values the way the agents do: objects by their key sets,

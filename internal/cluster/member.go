@@ -52,10 +52,15 @@ type Member struct {
 type AgentInfo struct {
 	Version  string // version of Tamada itself
 	Guardian bool   // a guardian enforces this member's lease
+	Extra    *Object
 }
 
 // Object is the value of the field "tamada".
-func (a *AgentInfo) Object() *Object { return NewObject("version", a.Version, "guardian", a.Guardian) }
+func (a *AgentInfo) Object() *Object {
+	o := NewObject("version", a.Version, "guardian", a.Guardian)
+	addExtra(o, a.Extra)
+	return o
+}
 
 // ParseMember reads a member key. A value that is not a JSON object yields a
 // member with nothing but its name; it stays in the list.
@@ -144,8 +149,8 @@ func (m *Member) setAgent(v any) bool {
 	return m.Agent != nil
 }
 
-// parseAgent reads the field "tamada"; one with other or further fields is kept
-// as it is instead.
+// parseAgent reads the field "tamada". Fields that a newer agent added are kept;
+// without the two that are known it is not understood.
 func parseAgent(v any) *AgentInfo {
 	o, ok := v.(*Object)
 	if !ok {
@@ -156,7 +161,16 @@ func parseAgent(v any) *AgentInfo {
 	if !ok1 || !ok2 {
 		return nil
 	}
-	return &AgentInfo{Version: version, Guardian: guardian}
+	a := &AgentInfo{Version: version, Guardian: guardian}
+	for k, v := range o.All() {
+		if k != "version" && k != "guardian" {
+			if a.Extra == nil {
+				a.Extra = &Object{}
+			}
+			a.Extra.Set(k, v)
+		}
+	}
+	return a
 }
 
 // JSON is the value of the member key: the known fields in the order of the

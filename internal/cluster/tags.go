@@ -2,7 +2,7 @@ package cluster
 
 import (
 	"encoding/json"
-	"strconv"
+	"math"
 )
 
 // Tags are a member's tags in their published order (reference
@@ -46,16 +46,16 @@ func priority(t *Tags, boolean, number string) int {
 	if haveFlag && Truthy(flag) {
 		return 0
 	}
-	n, err := strconv.Atoi(Text(t.Value(number)))
+	n, ok := ParseInt(t.Value(number), "")
 	switch {
-	case err != nil:
+	case !ok:
 		return 1
 	case n <= 0 && haveFlag:
 		return 1
 	case n <= 0:
 		return 0
 	}
-	return n
+	return int(min(n, math.MaxInt32))
 }
 
 // NoFailover tells whether the tags forbid the member to lead.

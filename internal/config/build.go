@@ -11,7 +11,8 @@ import (
 // build checks a document and makes the typed configuration of it.
 func build(doc *Document, warnings []Problem, environ []string) (*Config, error) {
 	if doc.Root.Len() == 0 {
-		return nil, Errors{{Pos: doc.Pos(""), Text: "Config is empty."}}
+		e := Errors{{Pos: doc.Pos(""), Text: "Config is empty.", Hint: "give a file, or set PATRONI_CONFIGURATION or other PATRONI_* or TAMADA_* variables"}}
+		return nil, append(e, warnings...)
 	}
 	doc.translate()
 	c := &checker{doc: doc, warnings: warnings}
@@ -24,6 +25,7 @@ func build(doc *Document, warnings []Problem, environ []string) (*Config, error)
 	c.controlled()
 	c.tags()
 	cfg := typed(doc, environ)
+	cfg.Store = "etcd3"
 	c.stateDir(cfg)
 	c.embedded(cfg)
 	if len(c.errors) > 0 {
@@ -56,6 +58,9 @@ func buildClient(doc *Document, warnings []Problem) (*Config, error) {
 		return nil, c.errors
 	}
 	cfg := typed(doc, nil)
+	if doc.Root.Object("etcd3") != nil {
+		cfg.Store = "etcd3"
+	}
 	cfg.Warnings = c.warnings
 	return cfg, nil
 }

@@ -14,6 +14,10 @@ type Config struct {
 	Namespace string // without slashes of its own being significant; "service" by default
 	StateDir  string // absolute or as configured; never inside the data folder
 
+	// Store is the section of the configuration store that is in force; empty
+	// where [LoadClient] found none.
+	Store string
+
 	Log        Log
 	Bootstrap  *Bootstrap // nil: this node never makes a new cluster
 	RestAPI    RestAPI
@@ -111,7 +115,7 @@ type Ctl struct {
 
 // Etcd3 is the section etcd3.
 type Etcd3 struct {
-	Hosts             []string // HOST:PORT
+	Hosts             []string // HOST:PORT; may be empty where Embedded is not nil
 	SRV, SRVSuffix    string
 	Proxy             string // HOST:PORT of a proxy; it alone is used
 	UseProxies        bool

@@ -27,14 +27,20 @@ func Load(path string, environ []string) (*Config, error) {
 
 // LoadClient reads the configuration for a command-line tool: the same sources,
 // but only the cluster's name, the store, ctl and restapi's credentials are
-// looked at. A name or a store that is missing is not an error here.
-func LoadClient(path string, environ []string) (*Config, error) {
+// looked at. Nothing of it is needed here: an empty configuration is no error.
+// store, if not nil, takes the place of the store's section.
+func LoadClient(path string, environ []string, store *StoreURL) (*Config, error) {
 	doc, warnings, err := read(path, environ)
 	if err != nil {
 		return nil, err
 	}
+	if store != nil {
+		store.apply(doc)
+	}
 	return buildClient(doc, warnings)
 }
+
+const doesNotExist = "does not exist; the configuration is taken from the environment alone"
 
 // read merges the sources. warnings tell what was dropped on the way.
 func read(path string, environ []string) (*Document, []Problem, error) {
@@ -55,14 +61,9 @@ func read(path string, environ []string) (*Document, []Problem, error) {
 		return doc, nil, err
 	}
 	doc, warnings, err := overlay(newDocument(), environ, nil)
-	if err == nil && doc.Root.Len() == 0 {
-		if path != "" {
-			return nil, nil, fmt.Errorf("read configuration: %s does not exist, and no PATRONI_* or TAMADA_* variable is set", path)
-		}
-		return nil, nil, Errors{{Text: "Config is empty.", Hint: "give a file, or set PATRONI_CONFIGURATION"}}
-	}
 	if err == nil && path != "" {
-		warnings = append(warnings, Problem{Pos: Pos{Source: path}, Text: "does not exist; the configuration is taken from the environment alone"})
+		doc.pos[""] = Pos{Source: path}
+		warnings = append(warnings, Problem{Pos: Pos{Source: path}, Text: doesNotExist})
 	}
 	return doc, warnings, err
 }

@@ -286,14 +286,14 @@ func TestAnchorsAndMergeKeys(t *testing.T) {
 
 func TestClientNeedsOnlyTheStore(t *testing.T) {
 	t.Parallel()
-	c, err := LoadClient(write(t, "ctl.yml", "scope: s\netcd3: {host: h}\nrestapi: {listen: [wrong]}\npostgresql: wrong\n"), nil)
+	c, err := LoadClient(write(t, "ctl.yml", "scope: s\netcd3: {host: h}\nrestapi: {listen: [wrong]}\npostgresql: wrong\n"), nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c.Scope != "s" || strings.Join(c.Etcd3.Hosts, "") != "h:2379" {
 		t.Errorf("got %+v", c)
 	}
-	if _, err := LoadClient(write(t, "ctl.yml", "scope: s\nconsul: {host: h}\n"), nil); err == nil {
+	if _, err := LoadClient(write(t, "ctl.yml", "scope: s\nconsul: {host: h}\n"), nil, nil); err == nil {
 		t.Error("a store that is not supported is accepted")
 	}
 }
@@ -311,8 +311,8 @@ func TestEmbeddedStore(t *testing.T) {
 	if e == nil || e.DataDir != "/var/lib/pg/data.tamada/etcd" || len(e.InitialCluster) != 2 || e.InitialCluster[1] != (Peer{"pg-b", "10.0.0.2:2380"}) {
 		t.Errorf("got %+v", e)
 	}
-	if strings.Join(c.Etcd3.Hosts, " ") != "10.0.0.1:2379" {
-		t.Errorf("without hosts the own member is used, got %v", c.Etcd3.Hosts)
+	if len(c.Etcd3.Hosts) != 0 {
+		t.Errorf("hosts were not configured, got %v", c.Etcd3.Hosts)
 	}
 }
 
@@ -323,7 +323,7 @@ func TestURLCarriesCredentialsButTheSectionWins(t *testing.T) {
 		"{url: 'https://u:p@h:1', username: x, password: y}": "https h:1 x y",
 		"{hosts: [a, 'b:1'], protocol: HTTPS}":               "https a:2379,b:1  ",
 	} {
-		c, err := LoadClient(write(t, "c.yml", "etcd3: "+yaml), nil)
+		c, err := LoadClient(write(t, "c.yml", "etcd3: "+yaml), nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -184,9 +184,6 @@ func typedEtcd3(r reader, stateDir string) Etcd3 {
 	}
 	if r.o.Object("embedded") != nil {
 		e.Embedded = typedEmbedded(r.section("embedded"), stateDir)
-		if len(e.Hosts) == 0 && e.SRV == "" && e.Proxy == "" && e.Embedded.Client.Port != 0 {
-			e.Hosts = []string{e.Embedded.Client.String()}
-		}
 	}
 	return e
 }
