@@ -227,7 +227,7 @@ func (p *pool) budget(ctx context.Context) (context.Context, context.CancelFunc)
 	if d, ok := ctx.Deadline(); ok {
 		limit = time.Until(d)
 	}
-	return context.WithTimeout(ctx, limit-min(limit/20, 100*time.Millisecond))
+	return context.WithTimeout(ctx, limit-min(limit/10, 250*time.Millisecond))
 }
 
 // requireLeader makes a node that has lost its leader answer at once.

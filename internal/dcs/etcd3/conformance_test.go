@@ -23,8 +23,8 @@ type factory struct {
 
 var times = dcs.Times{TTL: 2 * time.Second, LoopWait: 600 * time.Millisecond, RetryTimeout: 2 * time.Second}
 
-func newFactory(t *testing.T) dcstest.Factory {
-	e := dcstest.StartEtcd(t, 1, dcstest.EtcdOptions{})[0]
+func newFactory(t *testing.T, o dcstest.EtcdOptions) dcstest.Factory {
+	e := dcstest.StartEtcd(t, 1, o)[0]
 	conn, err := grpc.NewClient(e.Client, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -70,5 +70,7 @@ func open(t testing.TB, o etcd3.Options) *etcd3.Store {
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	dcstest.Run(t, newFactory)
+	versions(t, func(t *testing.T, o dcstest.EtcdOptions) {
+		dcstest.Run(t, func(t *testing.T) dcstest.Factory { return newFactory(t, o) })
+	})
 }

@@ -88,12 +88,12 @@ func (s *Store) create(ctx context.Context, what string, a answer) (dcs.Grant, e
 // Renew implements dcs.Store: a keepalive, and after it a linearizable
 // transaction that finds exactly our key.
 //
-// What if an etcd leader was frozen, was replaced, and wakes up? On servers
-// before 3.5.? it answers a keepalive that waited in its socket although the new
-// leader, whose count of the lease's time is the one that matters, never hears of
-// it. Its answer names the raft term that it knew. The proof after it cannot be
-// given without the new leader, so it names the new term; the two do not fit and
-// the keepalive does not count.
+// What if an etcd leader was frozen, was replaced, and wakes up? A server of
+// version 3.4 may answer a keepalive that waited in its socket, although the new
+// leader, whose count of the lease's time is the one that matters, never hears
+// of it. Its answer names the raft term that it knew. The proof after it cannot
+// be given without the new leader, so it names the new term; the two do not fit
+// and the keepalive does not count.
 func (s *Store) Renew(ctx context.Context, h dcs.Hold) (dcs.Grant, error) {
 	id, err := parseLease(h.Session)
 	if err != nil {
