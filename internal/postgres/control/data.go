@@ -40,6 +40,9 @@ type Data struct {
 	MinRecoveryEnd    cluster.LSN
 	MinRecoveryEndTLI cluster.Timeline
 
+	// BackupPending: the data came from a base backup whose end was not reached.
+	BackupPending bool
+
 	WALLogHints bool
 	Checksums   bool // data page checksums
 
@@ -89,6 +92,8 @@ func ParseData(output string) Data {
 	d.RedoWALFile = d.Raw["Latest checkpoint's REDO WAL file"]
 	d.MinRecoveryEnd = lsn(d.Raw["Minimum recovery ending location"])
 	d.MinRecoveryEndTLI = timeline(d.Raw["Min recovery ending loc's timeline"])
+	start := d.Raw["Backup start location"]
+	d.BackupPending = start != "" && lsn(start) != 0 || d.Raw["End-of-backup record required"] == "yes"
 	d.WALLogHints = d.Raw["wal_log_hints setting"] == "on"
 	v := d.Raw["Data page checksum version"]
 	d.Checksums = v != "" && v != "0"

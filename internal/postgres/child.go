@@ -1,0 +1,169 @@
+//go:build linux
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"tamada/internal/postgres/conf"
+	"tamada/internal/postgres/proc"
+)
+
+const (
+	// cancelGrace is how long a child may take to end after SIGTERM.
+	cancelGrace = 10 * time.Second
+	// outputLimit is how much of a child's output is kept, its end.
+	outputLimit = 256 << 10
+	// shortCommand is how long a program may run that only reports something.
+	shortCommand = 30 * time.Second
+)
+
+// command is one program to run to its end.
+type command struct {
+	what string // for errors and the journal: "initdb"
+	path string
+	args []string
+	env  []string // added to environment
+	dir  string
+	// changes: it changes the data folder, so it goes through the journal.
+	changes bool
+}
+
+// ExitError is a program that ended with a code other than 0.
+type ExitError struct {
+	What   string
+	Code   int // -1: killed by a signal
+	Output string
+}
+
+// Error shows the end of the program's output.
+func (e *ExitError) Error() string {
+	return fmt.Sprintf("%s exited with code=%d: %s", e.What, e.Code, lastLines(e.Output, 5))
+}
+
+// result is what a child wrote.
+type result struct{ stdout, stderr string }
+
+// run runs a program in a process group of its own. When the context ends, the
+// whole group gets SIGTERM and, after a grace period, SIGKILL: a script's
+// children must not go on writing into the data folder.
+func (p *Instance) run(ctx context.Context, c command) (result, error) {
+	cmd := exec.CommandContext(ctx, c.path, c.args...)
+	cmd.Env = environment(c.env...)
+	cmd.Dir = c.dir
+	if cmd.Dir == "" {
+		cmd.Dir = "/"
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	var out, errs tail
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = cancelGrace
+	if err := cmd.Start(); err != nil {
+		return result{}, fmt.Errorf("%s: %w", c.what, err)
+	}
+	pid := cmd.Process.Pid
+	if err := p.announce(c, pid); err != nil {
+		// Not on record: it must not run on.
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		_ = cmd.Wait()
+		return result{}, fmt.Errorf("%s: write the task journal: %w", c.what, err)
+	}
+	err := cmd.Wait()
+	if ctx.Err() != nil {
+		// What is left of the group; its number is ours as long as one is left.
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+	}
+	if c.changes && p.journal != nil {
+		p.journal.ChildEnded(c.what)
+	}
+	r := result{out.String(), errs.String()}
+	var exit *exec.ExitError
+	switch {
+	case ctx.Err() != nil:
+		return r, fmt.Errorf("%s: %w", c.what, ctx.Err())
+	case errors.As(err, &exit):
+		return r, &ExitError{c.what, exit.ExitCode(), strings.TrimSpace(r.stderr + r.stdout)}
+	case err != nil && !errors.Is(err, exec.ErrWaitDelay):
+		return r, fmt.Errorf("%s: %w", c.what, err)
+	}
+	return r, nil
+}
+
+func (p *Instance) announce(c command, pid int) error {
+	if !c.changes || p.journal == nil {
+		return nil
+	}
+	// A child that has already ended is a zombie now: it still has its times.
+	s, err := proc.ReadStat(pid)
+	if err != nil {
+		return err
+	}
+	return p.journal.ChildStarted(c.what, pid, s.Start)
+}
+
+// output runs a program that only reports, in the C locale, and returns its
+// standard output.
+func (p *Instance) output(ctx context.Context, c command) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, shortCommand)
+	defer cancel()
+	c.env = append(slices.Clone(c.env), "LANG=C", "LC_ALL=C")
+	r, err := p.run(ctx, c)
+	return r.stdout, err
+}
+
+// script runs a command of the configuration, split into words but not given to
+// a shell.
+func (p *Instance) script(ctx context.Context, what, text string, changes bool, args, env []string) error {
+	words, err := conf.ShellSplit(text)
+	if err == nil && len(words) == 0 {
+		err = errors.New("the command is empty")
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	path, err := exec.LookPath(words[0])
+	if err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	r, err := p.run(ctx, command{what: what, path: path, args: append(words[1:], args...), env: env, changes: changes})
+	if text := strings.TrimSpace(r.stdout + r.stderr); text != "" {
+		p.log.Debug("output of a script", "script", what, "output", lastLines(text, 50))
+	}
+	return err
+}
+
+// tail is a writer that keeps the end of what is written.
+type tail struct{ b []byte }
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.b = append(t.b, p...)
+	if over := len(t.b) - outputLimit; over > outputLimit {
+		t.b = append(t.b[:0], t.b[over:]...)
+	}
+	return len(p), nil
+}
+
+func (t *tail) String() string { return string(t.b[max(0, len(t.b)-outputLimit):]) }
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimSpace(s), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// readIfExists is os.ReadFile with an absent file as an empty one.
+func readIfExists(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	}
+	return string(data), err
+}

@@ -1,0 +1,195 @@
+//go:build linux
+
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tamada/internal/cluster"
+	"tamada/internal/postgres/conf"
+)
+
+// baseBackupPause is what a source gets to recover between two attempts.
+const baseBackupPause = 5 * time.Second
+
+// CloneOptions say from whom and how a replica is made.
+type CloneOptions struct {
+	From           *Upstream // nil: only methods that need no source
+	BaseBackupOnly bool      // reinitialisation from the leader
+}
+
+// Clone makes a replica's data folder with the configured methods, in order,
+// until one succeeds; method is its name. What is in the folder is removed
+// first (not for a method with keep_data), so the caller must be sure that it
+// is not the last copy. When all fail, or ctx ends, the folder is empty again.
+func (p *Instance) Clone(ctx context.Context, o CloneOptions) (method string, err error) {
+	s := p.Settings()
+	methods := s.CreateReplicaMethods
+	if o.From != nil && len(o.From.CreateReplicaMethods) > 0 {
+		methods = o.From.CreateReplicaMethods
+	}
+	if len(methods) == 0 || o.BaseBackupOnly {
+		methods = []string{"basebackup"}
+	}
+	version, err := p.BinaryVersion(ctx)
+	if err != nil {
+		return "", fmt.Errorf("create replica: %w", err)
+	}
+	conninfo, env, err := p.cloneSource(&s, o.From, version)
+	if err != nil {
+		return "", fmt.Errorf("create replica: %w", err)
+	}
+	var failures []error
+	for _, m := range methods {
+		section := s.Methods[m]
+		if o.From == nil && !conf.Truthy(section.Value("no_leader")) {
+			continue
+		}
+		if m == "basebackup" && section == nil {
+			err = p.baseBackup(ctx, &s, version, conninfo, env)
+		} else {
+			err = p.cloneScript(ctx, &s, m, section, conninfo, env)
+		}
+		if err == nil {
+			p.log.Info("replica has been created using " + m)
+			return m, p.afterClone(&s)
+		}
+		if ctx.Err() != nil {
+			return "", fmt.Errorf("create replica: %w", err)
+		}
+		p.log.Error("Error creating replica using method "+m, "error", err)
+		failures = append(failures, err)
+	}
+	if len(failures) == 0 {
+		failures = append(failures, errors.New("no method works without a source; give one of postgresql.create_replica_methods no_leader"))
+	}
+	return "", fmt.Errorf("create replica: %w", errors.Join(failures...))
+}
+
+// HasMethodWithoutLeader tells whether a replica can be made although there is
+// no source.
+func (p *Instance) HasMethodWithoutLeader() bool {
+	s := p.Settings()
+	return slices.ContainsFunc(s.CreateReplicaMethods, func(m string) bool { return conf.Truthy(s.Methods[m].Value("no_leader")) })
+}
+
+// cloneSource writes the password file and returns the connection string
+// without password.
+func (p *Instance) cloneSource(s *Settings, from *Upstream, version int) (conninfo string, env []string, err error) {
+	if s.KrbSrvName != "" {
+		env = append(env, "PGKRBSRVNAME="+s.KrbSrvName)
+	}
+	if from == nil {
+		return "", env, nil
+	}
+	m := s.connection(from, version)
+	if lines := conf.PasswordLines(m); len(lines) > 0 {
+		if _, err := s.writePassword(lines); err != nil {
+			return "", nil, err
+		}
+		env = append(env, "PGPASSFILE="+s.PgPass)
+	}
+	delete(m, "password")
+	return conf.Conninfo(m, version), env, nil
+}
+
+func (p *Instance) afterClone(s *Settings) error {
+	if err := p.restoreConfig(); err != nil {
+		return fmt.Errorf("create replica: %w", err)
+	}
+	if _, err := p.settingsVersion(); err != nil {
+		return fmt.Errorf("create replica: %w", err)
+	}
+	p.removeTrigger(conf.TriggerFile(s.RecoveryConf))
+	p.removeTrigger("promote")
+	return nil
+}
+
+// cloneScript runs a custom method.
+func (p *Instance) cloneScript(ctx context.Context, s *Settings, method string, section *cluster.Object, conninfo string, env []string) error {
+	keep := conf.Truthy(section.Value("keep_data"))
+	if keep {
+		p.log.Info("Leaving data directory uncleaned")
+	} else if err := p.RemoveData(); err != nil {
+		return err
+	}
+	text, _ := section.String("command")
+	if text == "" {
+		text = method
+	}
+	err := p.script(ctx, "replica method "+method, text, true, cloneArguments(s, section, conninfo), env)
+	if err != nil && !keep {
+		return errors.Join(err, p.RemoveData())
+	}
+	return err
+}
+
+// cloneArguments: with no_params only the section's own keys, without it also
+// ours, and then the control keys are handed on too (trap 25: scripts rely on
+// both).
+func cloneArguments(s *Settings, section *cluster.Object, conninfo string) []string {
+	bare := conf.Truthy(section.Value("no_params"))
+	ours := [][2]string{{"scope", s.Scope}, {"role", "replica"}, {"datadir", s.DataDir}, {"connstring", conninfo}}
+	var args []string
+	for k, v := range section.All() {
+		switch {
+		case k == "command":
+		case bare && (k == "no_params" || k == "no_leader" || k == "keep_data"):
+		case !bare && slices.ContainsFunc(ours, func(o [2]string) bool { return o[0] == k }):
+		default:
+			args = append(args, "--"+k+"="+cluster.Text(v))
+		}
+	}
+	if !bare {
+		for _, o := range ours {
+			args = append(args, "--"+o[0]+"="+o[1])
+		}
+	}
+	return args
+}
+
+// baseBackup runs pg_basebackup, twice if need be.
+func (p *Instance) baseBackup(ctx context.Context, s *Settings, version int, conninfo string, env []string) error {
+	path, err := s.program("pg_basebackup")
+	if err != nil {
+		return err
+	}
+	options, refused := conf.Options(s.BaseBackup, forbidBaseBackup(version))
+	for _, r := range refused {
+		p.log.Error("postgresql.basebackup: this option is not allowed and left out", "option", r)
+	}
+	args := append([]string{"--pgdata=" + s.DataDir, "-X", "stream", "--dbname=" + conninfo}, options...)
+	for attempt := 1; ; attempt++ {
+		if err := p.RemoveData(); err != nil {
+			return err
+		}
+		_, err := p.run(ctx, command{what: "pg_basebackup", path: path, args: args, env: env, changes: true})
+		if err == nil {
+			return nil
+		}
+		p.log.Error("Error when fetching backup", "error", err)
+		if attempt == 2 || ctx.Err() != nil {
+			return errors.Join(err, p.RemoveData())
+		}
+		p.log.Warn("Trying again in 5 seconds")
+		if !(&adaptive{baseBackupPause, baseBackupPause}).wait(ctx, nil) {
+			return errors.Join(err, p.RemoveData())
+		}
+	}
+}
+
+func forbidBaseBackup(version int) func(name, value string) bool {
+	names := conf.Forbid("pgdata", "format", "wal-method", "xlog-method", "gzip", "version", "dbname", "host", "port",
+		"username", "password")
+	return func(name, value string) bool {
+		if name == "compress" && (version < 150000 || !strings.HasPrefix(value, "server")) {
+			return true // it would leave files in the folder that the server cannot read
+		}
+		return names(name, value)
+	}
+}
