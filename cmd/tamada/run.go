@@ -147,4 +147,3 @@ func runAgent(path string) (int, error) {
 	runtime.GOMAXPROCS(min(runtime.NumCPU(), 2))
 	return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
 }
-

@@ -82,7 +82,9 @@ func (a *Agent) say(o ha.Outcome) {
 		notes.WriteByte('\n')
 	}
 	_, quiet := o.Do.(ha.Observe)
-	news := line != "" && line != a.line || notes.Len() > 0 && notes.String() != a.noteText && !quiet
+	_, waits := o.Do.(ha.Wait)
+	quiet = quiet || waits && a.task != nil // that a task runs was said when it began
+	news := !quiet && (line != "" && line != a.line || notes.Len() > 0 && notes.String() != a.noteText)
 	if !news && !(a.cycleDone && line != "") {
 		return
 	}
@@ -306,7 +308,10 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 	}
 	op := a.op
 	a.op = nil
-	if ev.Err != nil && !dcs.Refused(ev.Err) {
+	if ev.Err == nil || dcs.Refused(ev.Err) {
+		a.storeAnswered(&a.store.renewErr)
+		a.storeAnswered(&a.store.touchErr)
+	} else {
 		a.log(ha.Error, "Error communicating with DCS: "+ev.Err.Error())
 		a.store.touchErr = ev.Err.Error()
 		a.duties.touchAt = a.now + touchRetry

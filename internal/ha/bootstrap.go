@@ -78,7 +78,7 @@ func bootstrapping(v *View) Outcome {
 		o.note(Info, "removing initialize key after failed attempt to bootstrap the cluster")
 		return o
 	case v.Bootstrap.Post == PostDone:
-		return do(FinishBootstrap{}, "initialized a new cluster")
+		return do(FinishBootstrap{}, "")
 	case !v.Instance.Answers:
 		return Outcome{Do: Observe{}, Line: "waiting for end of recovery after bootstrap"}
 	case v.Instance.InRecovery:

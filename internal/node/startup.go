@@ -24,7 +24,10 @@ import (
 	"tamada/internal/rest/tlsfile"
 )
 
-const farewellTimeout = 2 * time.Second // for the last member key, and for requests in work
+const (
+	farewellTimeout = 2 * time.Second        // for the last member key
+	requestsTimeout = 300 * time.Millisecond // for requests in work
+)
 
 // Run is the life of an agent, below a guardian or alone. It returns the exit
 // code of the process.
@@ -244,7 +247,8 @@ func (n *node) firstView(c *cluster.Cluster) error {
 		return nil // with our own address it cannot be another: its socket is ours
 	}
 	if n.peers.Lives(n.ctx, m) {
-		return fmt.Errorf("Can't start; there is already a node named '%s' running", cfg.Name)
+		n.log.Log(n.ctx, levelCritical, fmt.Sprintf("Can't start; there is already a node named '%s' running", cfg.Name), "at", m.APIURL)
+		return fmt.Errorf("the name %s is taken by the node at %s: give each node a name of its own", cfg.Name, m.APIURL)
 	}
 	return nil
 }
@@ -259,7 +263,7 @@ func (n *node) farewell(exit agent.Exit) {
 		}
 		cancel()
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, farewellTimeout)
+	ctx, cancel := context.WithTimeout(n.ctx, requestsTimeout)
 	_ = n.rest.Shutdown(ctx)
 	cancel()
 	n.pg.Close()

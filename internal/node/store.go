@@ -31,7 +31,6 @@ func (n *node) watchStore() {
 			continue
 		}
 		if err := n.firstView(u.Cluster); err != nil {
-			n.log.Log(n.ctx, levelCritical, err.Error())
 			n.fatal <- err
 			return
 		}
