@@ -25,7 +25,7 @@ const agentMemory = 24 << 20
 func run(args []string) (int, error) {
 	code := 0
 	root := &cobra.Command{Use: "tamada", Short: "Keeps a PostgreSQL cluster available", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(runCommand(&code), agentCommand(&code))
+	root.AddCommand(runCommand(&code), agentCommand(&code), etcdMemberCommand(&code), etcdCommand())
 	root.SetArgs(args[1:])
 	if err := root.Execute(); err != nil {
 		return max(code, 1), err
