@@ -144,6 +144,6 @@ func runAgent(path string) (int, error) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(agentMemory)
 	}
-	runtime.GOMAXPROCS(min(runtime.NumCPU(), 2))
+	runtime.GOMAXPROCS(1)
 	return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
 }

@@ -371,6 +371,7 @@ func (a *Agent) renewed(ev Renewed) {
 	switch {
 	case ev.Err == nil:
 		a.storeAnswered(&a.store.renewErr)
+		a.hold = ev.Grant.Hold // a changed ttl moves the key to another session
 		a.leaseEvent(lease.Renewed{Attempt: ev.Attempt, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
 	case dcs.Refused(ev.Err):
 		a.storeAnswered(&a.store.renewErr)
