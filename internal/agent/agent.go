@@ -133,7 +133,7 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 // WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
 func (a *Agent) WakeAt() ha.Instant {
 	at := a.loopAt
-	for _, t := range []ha.Instant{a.lease.WakeAt(), a.again, a.suspectWake(), a.duties.touchAt} {
+	for _, t := range []ha.Instant{a.lease.WakeAt(), a.again, a.suspectWake(), a.duties.wakeAt()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}

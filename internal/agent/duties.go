@@ -35,6 +35,15 @@ type duties struct {
 // touchNow publishes the member key as soon as the present one is written.
 func (d *duties) touchNow() { d.touchAt = 1 }
 
+// wakeAt is when the member key is to be written although no cycle has come; zero
+// while a write is under way, because nothing can be done before it has ended.
+func (d *duties) wakeAt() ha.Instant {
+	if d.touching {
+		return 0
+	}
+	return d.touchAt
+}
+
 // doDuties publishes what has changed and tends the slots.
 func (a *Agent) doDuties() {
 	if a.ended || a.inst.Data == ha.DataUnknown {
