@@ -22,7 +22,7 @@ func (w *World) check() {
 	}
 	var first *machine
 	for _, m := range w.machines {
-		if !m.writable() {
+		if !m.writable() || w.bootstrapping(m) {
 			if m.pg == nil {
 				m.unguarded = false
 			}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tamada/internal/cluster"
+	"tamada/internal/ha"
 )
 
 // World is one simulated cluster and everything around it.
@@ -175,8 +176,12 @@ func Run(o Options) *Report {
 // prepare plans the beginning, the faults and the end.
 func (w *World) prepare() {
 	o := &w.opts
-	for _, m := range w.machines {
-		w.after(w.upTo(2*time.Second), m.boot)
+	for i, m := range w.machines {
+		at := w.upTo(2 * time.Second)
+		if o.Stranger && i == o.Nodes-1 {
+			at += 30 * time.Second // it would be taken for the cluster if there was none
+		}
+		w.after(at, m.boot)
 	}
 	if o.Stranger {
 		m := w.machines[o.Nodes-1]
@@ -239,5 +244,5 @@ func (w *World) clients() {
 
 // bootstrapping: a new cluster has no users before it is published.
 func (w *World) bootstrapping(m *machine) bool {
-	return m.journal != "" && m.disk.at.br.tli == 1 && w.line == nil
+	return m.journal == ha.TaskBootstrap || m.journal == ha.TaskPostBootstrap
 }
