@@ -109,7 +109,11 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.PollPeers:
 		a.ask(d.Members)
 	case ha.TakeInitialize:
-		a.operate(TakeInitialize{})
+		cond := dcs.IfAbsent()
+		if d.Over != nil {
+			cond = dcs.IfVersion(d.Over.Version)
+		}
+		a.operate(TakeInitialize{cond})
 	case ha.BootstrapCluster:
 		a.start(ha.TaskBootstrap, "", d)
 	case ha.RunPostBootstrap:

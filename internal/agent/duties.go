@@ -35,13 +35,15 @@ type duties struct {
 // touchNow publishes the member key as soon as the present one is written.
 func (d *duties) touchNow() { d.touchAt = 1 }
 
-// wakeAt is when the member key is to be written although no cycle has come; zero
-// while a write is under way, because nothing can be done before it has ended.
-func (d *duties) wakeAt() ha.Instant {
-	if d.touching {
+// touchWake is when the member key is to be written although no cycle has come.
+// It is zero while that cannot be done anyway: while a write is under way, and
+// before the store was seen for the first time. A moment in the past would make
+// the loop spin.
+func (a *Agent) touchWake() ha.Instant {
+	if a.duties.touching || a.store.view == nil || a.inst.Data == ha.DataUnknown {
 		return 0
 	}
-	return d.touchAt
+	return a.duties.touchAt
 }
 
 // doDuties publishes what has changed and tends the slots.

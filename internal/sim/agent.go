@@ -361,7 +361,7 @@ func (p *agentProc) operate(e agent.Operate) {
 	plain := func(err error) { done(dcs.Grant{}, err) }
 	switch op := e.Op.(type) {
 	case agent.TakeInitialize:
-		p.c.put(cluster.KeyInitialize, "", dcs.IfAbsent(), plain)
+		p.c.put(cluster.KeyInitialize, "", op.Condition, plain)
 	case agent.DropInitialize:
 		p.c.remove(cluster.KeyInitialize, plain)
 	case agent.Acquire:
