@@ -224,6 +224,11 @@ func (m *machine) beginPromotion(done func(err string)) {
 		d := &m.disk
 		parent := d.at
 		tli := parent.br.tli + 1
+		for _, o := range w.branches {
+			if !w.opts.Clash {
+				tli = max(tli, o.tli+1)
+			}
+		}
 		w.checkLoss(m)
 		w.branchID++
 		d.at = place{&branch{id: w.branchID, tli: tli, parent: parent.br, fork: parent.lsn, by: m.name, end: parent.lsn}, parent.lsn}

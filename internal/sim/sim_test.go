@@ -29,6 +29,9 @@ func TestSeedsHold(t *testing.T) {
 		n, _ = strconv.Atoi(s)
 	}
 	from := uint64(1)
+	if s := os.Getenv("SIM_FROM"); s != "" {
+		from, _ = strconv.ParseUint(s, 10, 64)
+	}
 	start := time.Now()
 	kinds := map[string]int{}
 	bad := map[string][]string{}
@@ -50,7 +53,7 @@ func TestSeedsHold(t *testing.T) {
 	fmt.Printf("%+v in %s\n%v\n", st, time.Since(start), kinds)
 	for k, v := range bad {
 		fmt.Println(k, len(v))
-		for i := 0; i < len(v) && i < 6; i++ {
+		for i := 0; i < len(v) && i < 10; i++ {
 			fmt.Println("   ", v[i])
 		}
 	}
