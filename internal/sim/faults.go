@@ -315,7 +315,7 @@ func (w *World) verdict() {
 	if l.disk.at.br != w.line {
 		w.violate("the cluster recovers", "the leader's history %s is not the cluster's", l.disk.at)
 	}
-	if h, ok := cluster.ParseHistory([]byte(w.store.keys[cluster.KeyHistory].value)); l.disk.at.br.tli > 1 && (!ok || h.Timeline() != l.disk.at.br.tli) {
+	if h, ok := cluster.ParseHistory([]byte(w.store.keys[cluster.KeyHistory].value)); l.disk.at.br.parent != nil && (!ok || h.Timeline() != l.disk.at.br.parent.tli+1) {
 		w.violate("the cluster recovers", "the history in the store ends with timeline %d, the leader is on %d", h.Timeline(), l.disk.at.br.tli)
 	}
 }
