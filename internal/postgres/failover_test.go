@@ -432,3 +432,42 @@ func TestCustomMethodsAndPointInTimeBootstrap(t *testing.T) {
 		t.Errorf("arguments %q, want %q", args, want)
 	}
 }
+
+func TestStandbyFolderIsNotStartedAsPrimary(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	b := pgtest.NewReplica(t, "pg-b", a)
+	ctx := pgtest.Context(t)
+	if _, err := b.Stop(ctx, postgres.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Start(ctx, postgres.StartOptions{Role: cluster.RolePrimary}); err == nil || !strings.Contains(err.Error(), "standby") {
+		t.Errorf("started: %v", err)
+	}
+	cancelled := errors.New("cancelled")
+	_, err := b.StartAsPrimaryAgain(ctx, postgres.StartOptions{BeforeSpawn: func(context.Context) error { return cancelled }})
+	if !errors.Is(err, cancelled) {
+		t.Errorf("%v", err)
+	}
+	if f, err := b.SignalFiles(); err != nil || !f.Standby {
+		t.Errorf("after a cancelled start: %+v %v", f, err)
+	}
+}
+
+// Backends outlive a killed postmaster and can still commit.
+func TestStopEndsBackendsOfADeadPostmaster(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	go a.TrySQL(t, "do 'begin loop end loop; end'")
+	pgtest.Eventually(t, "a backend is busy", func() bool {
+		return a.SQL(t, "select count(*) from pg_stat_activity where query like 'do %' and state = 'active'") == "1"
+	})
+	kill(t, a)
+	safe := false
+	if signalled, err := a.Stop(pgtest.Context(t), postgres.StopOptions{OnSafepoint: func() { safe = true }}); err != nil || signalled {
+		t.Fatal(signalled, err)
+	}
+	if list, err := proc.Processes(a.Settings.DataDir); err != nil || len(list) != 0 || !safe {
+		t.Errorf("%d processes left, safepoint %v, %v", len(list), safe, err)
+	}
+}
