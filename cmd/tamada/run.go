@@ -22,17 +22,6 @@ import (
 // wish, not a limit that stops anything.
 const agentMemory = 24 << 20
 
-func run(args []string) (int, error) {
-	code := 0
-	root := &cobra.Command{Use: "tamada", Short: "Keeps a PostgreSQL cluster available", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(runCommand(&code), agentCommand(&code))
-	root.SetArgs(args[1:])
-	if err := root.Execute(); err != nil {
-		return max(code, 1), err
-	}
-	return code, nil
-}
-
 func runCommand(code *int) *cobra.Command {
 	var alone bool
 	c := &cobra.Command{
