@@ -75,6 +75,7 @@ func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEn
 	if !changesFolder(e.Kind) || e.Kind == ha.TaskBootstrap || e.Kind == ha.TaskPostBootstrap {
 		return err // a bootstrap is whole when the store knows the cluster
 	}
+	end.Retry = e.Kind == ha.TaskRewind && errors.Is(err, postgres.ErrRewindNotBegun) && errors.Is(err, postgres.ErrSourceGone)
 	if err == nil || n.wholeAfter(e.Kind, err) {
 		return errors.Join(err, n.journal.Clear())
 	}
