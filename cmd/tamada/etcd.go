@@ -107,7 +107,7 @@ func etcdMembers(path *string) *cobra.Command {
 		Example: "  tamada etcd members -c /etc/tamada/node.yml",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return administer(*path, membersTimeout, func(ctx context.Context, _ *config.Config, a embedded.Admin) error {
+			return administer(configFlag(c, *path), membersTimeout, func(ctx context.Context, _ *config.Config, a embedded.Admin) error {
 				list, err := a.Members(ctx)
 				if err != nil {
 					return err
@@ -169,7 +169,7 @@ other members must have a majority. Done again, it goes on where it stopped.`,
 		Example: "  tamada etcd replace pg-c -c /etc/tamada/node.yml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return administer(*path, replaceTimeout, func(ctx context.Context, _ *config.Config, a embedded.Admin) error {
+			return administer(configFlag(c, *path), replaceTimeout, func(ctx context.Context, _ *config.Config, a embedded.Admin) error {
 				return a.Replace(ctx, args[0], func(line string) { fmt.Fprintln(c.OutOrStdout(), line) })
 			})
 		},
@@ -185,7 +185,7 @@ holds the keys of the cluster, not the databases.`,
 		Example: "  tamada etcd snapshot /var/backups/etcd-$(date +%F).db -c /etc/tamada/node.yml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return administer(*path, snapshotTimeout, func(ctx context.Context, _ *config.Config, a embedded.Admin) error {
+			return administer(configFlag(c, *path), snapshotTimeout, func(ctx context.Context, _ *config.Config, a embedded.Admin) error {
 				fmt.Fprintf(c.OutOrStdout(), "asking %s for a snapshot\n", strings.Join(a.Endpoints, ", "))
 				if err := a.Snapshot(ctx, args[0]); err != nil {
 					return err
@@ -216,7 +216,7 @@ A data folder that has data is refused.`,
 		Example: "  sudo -u postgres tamada etcd restore /var/backups/etcd-2026-05-06.db -c /etc/tamada/node.yml",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, err := config.Load(*path, os.Environ())
+			cfg, err := config.Load(configFlag(c, *path), os.Environ())
 			if err != nil {
 				return err
 			}
@@ -244,6 +244,14 @@ A data folder that has data is refused.`,
 			return nil
 		},
 	}
+}
+
+// configFlag is -c behind `etcd`, or else before it.
+func configFlag(c *cobra.Command, path string) string {
+	if f := c.Root().Flags().Lookup("config-file"); path == "" && f != nil {
+		path = f.Value.String()
+	}
+	return path
 }
 
 // administer runs do with access to the members that a configuration names. An

@@ -22,17 +22,6 @@ import (
 // wish, not a limit that stops anything.
 const agentMemory = 24 << 20
 
-func run(args []string) (int, error) {
-	code := 0
-	root := &cobra.Command{Use: "tamada", Short: "Keeps a PostgreSQL cluster available", SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(runCommand(&code), agentCommand(&code), etcdMemberCommand(&code), etcdCommand())
-	root.SetArgs(args[1:])
-	if err := root.Execute(); err != nil {
-		return max(code, 1), err
-	}
-	return code, nil
-}
-
 func runCommand(code *int) *cobra.Command {
 	var alone bool
 	c := &cobra.Command{
@@ -144,6 +133,6 @@ func runAgent(path string) (int, error) {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(agentMemory)
 	}
-	runtime.GOMAXPROCS(min(runtime.NumCPU(), 2))
+	runtime.GOMAXPROCS(1)
 	return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
 }

@@ -95,7 +95,9 @@ type storeState struct {
 	touchErr string
 	renewErr string
 	unlocked ha.Instant
-	lastSeen time.Time // wall clock of the last proof that the store answers
+	empty    ha.Instant      // when the empty initialize key was first seen, 0 for none
+	emptyV   cluster.Version // its version
+	lastSeen time.Time       // wall clock of the last proof that the store answers
 }
 
 // New makes an agent that has seen nothing yet.
@@ -133,7 +135,7 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 // WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
 func (a *Agent) WakeAt() ha.Instant {
 	at := a.loopAt
-	for _, t := range []ha.Instant{a.lease.WakeAt(), a.again, a.suspectWake(), a.duties.touchAt} {
+	for _, t := range []ha.Instant{a.lease.WakeAt(), a.again, a.suspectWake(), a.touchWake()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
@@ -292,6 +294,11 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	} else if s.unlocked == 0 {
 		s.unlocked, a.raceSince = a.now, a.now
 	}
+	if i := c.Initialize; i == nil || i.Value != "" {
+		s.empty, s.emptyV = 0, 0
+	} else if i.Version != s.emptyV {
+		s.empty, s.emptyV = a.now, i.Version
+	}
 	a.checkTenure(c)
 	a.configSeen(c)
 	if leader != old || first {
@@ -371,6 +378,7 @@ func (a *Agent) renewed(ev Renewed) {
 	switch {
 	case ev.Err == nil:
 		a.storeAnswered(&a.store.renewErr)
+		a.hold = ev.Grant.Hold // a changed ttl moves the key to another session
 		a.leaseEvent(lease.Renewed{Attempt: ev.Attempt, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
 	case dcs.Refused(ev.Err):
 		a.storeAnswered(&a.store.renewErr)
@@ -397,7 +405,7 @@ func (a *Agent) view() *ha.View {
 		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost},
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
 		ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
-	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked}
+	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.DCS.Error = firstOf(a.store.watchErr, a.store.touchErr)
 	if v.DCS.Error == "" && a.lease.State() != lease.None {
 		v.DCS.Error = a.store.renewErr // of a lease that has ended it says nothing any more

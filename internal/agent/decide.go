@@ -111,7 +111,11 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.PollPeers:
 		a.ask(d.Members)
 	case ha.TakeInitialize:
-		a.operate(TakeInitialize{})
+		cond := dcs.IfAbsent()
+		if d.Over != nil {
+			cond = dcs.IfVersion(d.Over.Version)
+		}
+		a.operate(TakeInitialize{cond})
 	case ha.BootstrapCluster:
 		a.start(ha.TaskBootstrap, "", d)
 	case ha.RunPostBootstrap:
@@ -353,6 +357,9 @@ func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 	switch {
 	case ev.Err == nil:
 		a.hold = ev.Grant.Hold
+		// What the renewals of an earlier lease met says nothing about this one: the
+		// store has just answered.
+		a.storeAnswered(&a.store.renewErr)
 		a.lost, a.release, a.offline = "", false, false
 		a.released = 0
 		a.duties.retention.Reset(a.now, a.store.view.Status.RetainSlots)
@@ -394,6 +401,7 @@ func (a *Agent) clusterPublished(ev OperationEnded) {
 	}
 	a.boot = ha.Bootstrap{}
 	a.hold = ev.Grant.Hold
+	a.storeAnswered(&a.store.renewErr)
 	a.lost = ""
 	a.leaderIs(ev.Grant.Hold)
 	a.leaseEvent(lease.Acquired{Sent: ev.Sent, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})

@@ -35,6 +35,17 @@ type duties struct {
 // touchNow publishes the member key as soon as the present one is written.
 func (d *duties) touchNow() { d.touchAt = 1 }
 
+// touchWake is when the member key is to be written although no cycle has come.
+// It is zero while that cannot be done anyway: while a write is under way, and
+// before the store was seen for the first time. A moment in the past would make
+// the loop spin.
+func (a *Agent) touchWake() ha.Instant {
+	if a.duties.touching || a.store.view == nil || a.inst.Data == ha.DataUnknown {
+		return 0
+	}
+	return a.duties.touchAt
+}
+
 // doDuties publishes what has changed and tends the slots.
 func (a *Agent) doDuties() {
 	if a.ended || a.inst.Data == ha.DataUnknown {

@@ -46,8 +46,8 @@ type Operate struct {
 // Operation is one of the operations below.
 type Operation interface{ operation() }
 
-// TakeInitialize makes the empty initialize key.
-type TakeInitialize struct{}
+// TakeInitialize makes the empty initialize key, or takes an abandoned one over.
+type TakeInitialize struct{ Condition dcs.Condition }
 
 // DropInitialize deletes the initialize key after a failed bootstrap.
 type DropInitialize struct{}

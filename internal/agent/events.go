@@ -87,6 +87,9 @@ type TaskEnded struct {
 	Error string
 	// Broken: the data folder was left in a state that must not be started.
 	Broken bool
+	// Retry: what failed was not ours (the source of a rewind vanished); nothing was
+	// changed, and it may be tried again.
+	Retry bool
 	// StoppedClean is the end of the history of a server that was stopped with a
 	// shutdown checkpoint and nothing left to replay.
 	StoppedClean *ha.Position

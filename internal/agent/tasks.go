@@ -161,7 +161,10 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 	case ha.TaskClone, ha.TaskReinitialize:
 		i.State = cluster.StateStopped
 	case ha.TaskRewind:
-		if !a.stopped {
+		switch {
+		case ev.Retry:
+			a.div.TriedAt = a.now
+		case !a.stopped:
 			a.div = a.concluded(ha.RewindFailed)
 		}
 	case ha.TaskCrashRecovery:

@@ -27,16 +27,48 @@ func noData(v *View) Outcome {
 func emptyData(v *View) Outcome {
 	c := v.DCS.Cluster
 	if v.DCS.Unlocked() {
-		if c.Initialize == nil && v.Local.MayBootstrap && !cluster.NoFailover(v.Local.Tags) {
+		may := v.Local.MayBootstrap && !cluster.NoFailover(v.Local.Tags)
+		switch {
+		case may && c.Initialize == nil:
 			return do(TakeInitialize{}, "")
+		case may && bootstrapAbandoned(v):
+			o := do(TakeInitialize{Over: c.Initialize}, "")
+			o.note(Warning, "Nobody has gone on with the bootstrap of this cluster for %s, taking it over", v.Settings.TTL)
+			return o
 		}
-		return wait("waiting for leader to bootstrap")
+		o := wait("waiting for leader to bootstrap")
+		if at := v.DCS.BootstrapSince + v.Settings.TTL; may && v.DCS.BootstrapSince > 0 && v.Now < at {
+			o.Again = at
+		}
+		return o
 	}
 	from, ok := cloneSource(v)
 	if !ok {
 		return wait("waiting for leader to bootstrap")
 	}
 	return do(Clone{from}, "trying to bootstrap from %s '%s'", roleWord(v, from.Name), from.Name)
+}
+
+// bootstrapAbandoned tells whether the empty initialize key was left by somebody
+// who is gone: an agent that died after making it, or one whose request was
+// carried out although it never got the answer, and who waits for itself now.
+// Without this nobody would ever bootstrap.
+//
+// What if we are wrong, and somebody works on it unseen? Then both make a
+// cluster, and the one who publishes second finds another version of the key
+// and gives up: the bootstrap is finished by a compare-and-swap. Nobody has used
+// either before.
+func bootstrapAbandoned(v *View) bool {
+	c := v.DCS.Cluster
+	if c.Initialize == nil || c.Initialize.Value != "" || v.DCS.BootstrapSince == 0 || v.Now < v.DCS.BootstrapSince+v.Settings.TTL {
+		return false
+	}
+	for _, m := range c.Members {
+		if m.Name != v.Me && (m.Role != cluster.RoleUninitialized || m.State != cluster.StateStopped) {
+			return false // it has data, or is making some
+		}
+	}
+	return true
 }
 
 // roleWord is "leader" or "replica", as messages about a source say it.

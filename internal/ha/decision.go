@@ -54,8 +54,10 @@ type Observe struct{}
 // PollPeers asks these members for their status.
 type PollPeers struct{ Members []cluster.Member }
 
-// TakeInitialize makes the empty initialize key; who makes it bootstraps.
-type TakeInitialize struct{}
+// TakeInitialize makes the empty initialize key; who makes it bootstraps. Over,
+// when set, is an empty one that nobody works on any more: it is taken over, if
+// it is still exactly as seen.
+type TakeInitialize struct{ Over *cluster.Initialize }
 
 // BootstrapCluster makes a new cluster in the empty data directory.
 type BootstrapCluster struct{}

@@ -129,6 +129,8 @@ func rewindOrReinitialize(v *View, l *cluster.Member) (Outcome, bool) {
 		o := Outcome{}
 		o.note(Warning, "The history of this node diverged from %s, and it cannot be rewound: set postgresql.use_pg_rewind (with data checksums or wal_log_hints), or reinitialize it", l.Name)
 		return o, false
+	case v.Divergence.TriedAt > 0 && v.Now < v.Divergence.TriedAt+compareAgain:
+		return Outcome{Do: Wait{}, Line: "waiting a moment before the next try to rewind from " + l.Name, Again: v.Divergence.TriedAt + compareAgain}, true
 	case l.CheckpointPending:
 		// pg_rewind reads the timeline from the source's control file, and that is
 		// old until the CHECKPOINT after the promotion is done.

@@ -99,7 +99,10 @@ func HistoryKey(v *View, local LocalHistory) (cluster.History, bool) {
 	if n := v.Settings.MaxTimelinesHistory; n > 0 && len(h.Lines) > n {
 		h.Lines = h.Lines[len(h.Lines)-n:]
 	}
-	return h, len(h.Lines) > 0
+	// PostgreSQL skips numbers that are taken: then the line before ours is never
+	// that of tli-1, and what is due by that rule is written once all the same.
+	same := stored != nil && string(stored.JSON()) == string(h.JSON())
+	return h, len(h.Lines) > 0 && !same
 }
 
 // HistoryDue tells whether the stored history lacks the end of the timeline

@@ -75,6 +75,9 @@ type DCS struct {
 	// UnlockedAt is when the leader key was first seen to be absent; zero while
 	// there is one.
 	UnlockedAt Instant
+	// BootstrapSince is when the present, empty initialize key was first seen; zero
+	// while there is none.
+	BootstrapSince Instant
 }
 
 // Unlocked tells whether nobody holds the leader key.

@@ -50,7 +50,7 @@ func (n *node) operate(e agent.Operate) {
 	end := agent.OperationEnded{ID: e.ID, Sent: guardian.Now()}
 	switch op := e.Op.(type) {
 	case agent.TakeInitialize:
-		_, end.Err = n.store.Put(ctx, cluster.KeyInitialize, nil, dcs.IfAbsent())
+		_, end.Err = n.store.Put(ctx, cluster.KeyInitialize, nil, op.Condition)
 	case agent.DropInitialize:
 		end.Err = n.store.Delete(ctx, cluster.KeyInitialize, dcs.Any())
 	case agent.Acquire:

@@ -13,7 +13,6 @@ import (
 	"tamada/internal/cluster"
 	"tamada/internal/ha"
 	"tamada/internal/postgres"
-	"tamada/internal/postgres/proc"
 )
 
 // taskSlot is the running task as seen from outside of it.
@@ -76,6 +75,7 @@ func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEn
 	if !changesFolder(e.Kind) || e.Kind == ha.TaskBootstrap || e.Kind == ha.TaskPostBootstrap {
 		return err // a bootstrap is whole when the store knows the cluster
 	}
+	end.Retry = e.Kind == ha.TaskRewind && errors.Is(err, postgres.ErrRewindNotBegun) && errors.Is(err, postgres.ErrSourceGone)
 	if err == nil || n.wholeAfter(e.Kind, err) {
 		return errors.Join(err, n.journal.Clear())
 	}
@@ -194,27 +194,9 @@ func (n *node) reinitialize(ctx context.Context, d ha.Reinitialize) error {
 	return n.clone(ctx, d.From)
 }
 
-// startServer starts PostgreSQL after ending whatever a crash left of it: while
-// a process of the old server lives, the new one finds the old shared memory in
-// use, or worse, both write.
 func (n *node) startServer(ctx context.Context, o postgres.StartOptions) error {
-	if _, err := n.pg.Postmaster(); errors.Is(err, proc.ErrNotRunning) {
-		kctx, cancel := context.WithTimeout(ctx, killTimeout)
-		err := proc.KillAll(kctx, n.pg.Settings().DataDir, 0, n.serverNames()...)
-		cancel()
-		if err != nil {
-			return fmt.Errorf("end what is left of the old server: %w", err)
-		}
-	}
 	_, err := n.pg.Start(ctx, o)
 	return err
-}
-
-func (n *node) serverNames() []string {
-	if name := n.pg.Settings().BinName["postgres"]; name != "" {
-		return []string{name}
-	}
-	return nil
 }
 
 func (n *node) rewind(ctx context.Context, leader cluster.Member) error {

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"tamada/internal/postgres/conf"
 	"tamada/internal/postgres/proc"
 )
@@ -77,11 +79,13 @@ func (p *Instance) run(ctx context.Context, c command) (result, error) {
 		_ = cmd.Wait()
 		return result{}, fmt.Errorf("%s: write the task journal: %w", c.what, err)
 	}
-	err := cmd.Wait()
+	awaitExit(pid)
 	if ctx.Err() != nil {
-		// What is left of the group; its number is ours as long as one is left.
+		// What is left of the group. Its leader is not reaped yet, so the number
+		// cannot belong to anybody else.
 		_ = syscall.Kill(-pid, syscall.SIGKILL)
 	}
+	err := cmd.Wait()
 	if c.changes && p.journal != nil {
 		p.journal.ChildEnded(c.what)
 	}
@@ -96,6 +100,12 @@ func (p *Instance) run(ctx context.Context, c command) (result, error) {
 		return r, fmt.Errorf("%s: %w", c.what, err)
 	}
 	return r, nil
+}
+
+// awaitExit waits until a child has ended and leaves it to be reaped.
+func awaitExit(pid int) {
+	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+	}
 }
 
 func (p *Instance) announce(c command, pid int) error {

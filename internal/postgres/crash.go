@@ -46,15 +46,29 @@ func (p *Instance) Recover(ctx context.Context) error {
 		args = append(args, "-c", o)
 	}
 	args = append(args, "template1")
-	// With a signal file the single-user server refuses to run.
-	if err := s.setSignal(""); err != nil {
+	return p.withoutSignal(&s, func() error {
+		_, err := p.run(ctx, command{what: "single-user recovery", path: path, args: args, changes: true,
+			env: p.singleUserEnvironment(&s)})
+		return err
+	})
+}
+
+// withoutSignal takes the signal file away while f runs, as a single-user server
+// refuses to run with one, and puts it back: if we end here, nobody shall take a
+// standby's folder for a primary's.
+func (p *Instance) withoutSignal(s *Settings, f func() error) error {
+	files, err := p.SignalFiles()
+	if err == nil {
+		err = s.setSignal("")
+	}
+	if err != nil {
 		return fmt.Errorf("single-user recovery: %w", err)
 	}
-	if _, err := p.run(ctx, command{what: "single-user recovery", path: path, args: args, changes: true,
-		env: p.singleUserEnvironment(&s)}); err != nil {
-		return err
+	err = f()
+	if files.Standby {
+		err = errors.Join(err, s.setSignal("standby.signal"))
 	}
-	return nil
+	return err
 }
 
 // singleUserEnvironment adds what makes a stale postmaster.pid harmless.

@@ -164,7 +164,7 @@ func TestCleanStandbyBecomesPrimaryOnTheSameTimeline(t *testing.T) {
 	}
 }
 
-func TestStandbyOfALaterTimelineIsNotOpenedAgain(t *testing.T) {
+func TestStandbyThatKnowsALaterTimelineIsNotOpenedAgain(t *testing.T) {
 	t.Parallel()
 	a := pgtest.NewPrimary(t, "pg-a")
 	b := pgtest.NewReplica(t, "pg-b", a)
@@ -173,26 +173,20 @@ func TestStandbyOfALaterTimelineIsNotOpenedAgain(t *testing.T) {
 	if _, err := c.StartAsPrimaryAgain(ctx, postgres.StartOptions{}); err == nil {
 		t.Fatal("a running standby was opened")
 	}
-	if err := b.Promote(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.CreatePhysicalSlot(ctx, "pg_c"); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.FollowReload(ctx, b.Upstream(), cluster.RoleReplica); err != nil {
-		t.Fatal(err)
-	}
-	b.SQL(t, "create table x as select 1 as a")
-	waitFor(t, c, "select a from x", "1")
 	if _, err := c.Stop(ctx, postgres.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// Its last restartpoint is of timeline 1: opened, it would forget timeline 2.
-	d, _ := c.ControlData(ctx)
-	if d.CheckpointTLI != 1 || d.MinRecoveryEndTLI != 2 {
-		t.Skipf("a restartpoint was made meanwhile: %+v", d)
+	if err := b.Promote(ctx); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := c.StartAsPrimaryAgain(ctx, postgres.StartOptions{}); err == nil || !strings.Contains(err.Error(), "timeline") {
+	history, err := os.ReadFile(filepath.Join(b.Settings.DataDir, "pg_wal", "00000002.history"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.Settings.DataDir, "pg_wal", "00000002.history"), history, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.StartAsPrimaryAgain(ctx, postgres.StartOptions{}); err == nil || !strings.Contains(err.Error(), "timeline 2") {
 		t.Errorf("opened: %v", err)
 	}
 	if f, err := c.SignalFiles(); err != nil || !f.Standby {
@@ -436,5 +430,44 @@ func TestCustomMethodsAndPointInTimeBootstrap(t *testing.T) {
 	args, _ := os.ReadFile(filepath.Join(dir, "args"))
 	if want := "--scope=batman --datadir=" + c.Settings.DataDir + " --extra=it is\n"; string(args) != want {
 		t.Errorf("arguments %q, want %q", args, want)
+	}
+}
+
+func TestStandbyFolderIsNotStartedAsPrimary(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	b := pgtest.NewReplica(t, "pg-b", a)
+	ctx := pgtest.Context(t)
+	if _, err := b.Stop(ctx, postgres.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Start(ctx, postgres.StartOptions{Role: cluster.RolePrimary}); err == nil || !strings.Contains(err.Error(), "standby") {
+		t.Errorf("started: %v", err)
+	}
+	cancelled := errors.New("cancelled")
+	_, err := b.StartAsPrimaryAgain(ctx, postgres.StartOptions{BeforeSpawn: func(context.Context) error { return cancelled }})
+	if !errors.Is(err, cancelled) {
+		t.Errorf("%v", err)
+	}
+	if f, err := b.SignalFiles(); err != nil || !f.Standby {
+		t.Errorf("after a cancelled start: %+v %v", f, err)
+	}
+}
+
+// Backends outlive a killed postmaster and can still commit.
+func TestStopEndsBackendsOfADeadPostmaster(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	go a.TrySQL(t, "do 'begin loop end loop; end'")
+	pgtest.Eventually(t, "a backend is busy", func() bool {
+		return a.SQL(t, "select count(*) from pg_stat_activity where query like 'do %' and state = 'active'") == "1"
+	})
+	kill(t, a)
+	safe := false
+	if signalled, err := a.Stop(pgtest.Context(t), postgres.StopOptions{OnSafepoint: func() { safe = true }}); err != nil || signalled {
+		t.Fatal(signalled, err)
+	}
+	if list, err := proc.Processes(a.Settings.DataDir); err != nil || len(list) != 0 || !safe {
+		t.Errorf("%d processes left, safepoint %v, %v", len(list), safe, err)
 	}
 }

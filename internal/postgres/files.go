@@ -51,7 +51,7 @@ func (p *Instance) generate(ctx context.Context, role cluster.Role, recovery con
 		p.log.Warn(fmt.Sprintf("Removing unexpected parameter=%s value=%s from the config", d.Name, d.Value))
 	}
 	g := generated{version: version, params: params, recovery: recovery, password: password}
-	if role != cluster.RolePrimary {
+	if role != cluster.RolePrimary && role != cluster.RolePromoted {
 		if err := p.raiseLimits(ctx, &g); err != nil {
 			return generated{}, err
 		}

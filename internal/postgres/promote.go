@@ -25,16 +25,16 @@ const nudgeEvery = 20 * time.Millisecond
 //
 // The request (the file and SIGUSR1, as pg_ctl sends it) is repeated until then.
 // Once is not enough: the startup process can take the request and right after
-// that go to sleep for wal_retrieve_retry_interval, 5 s by default, because its
-// wake-up was used up by the end of the WAL receiver. Measured with PostgreSQL
+// that go to sleep for wal_retrieve_retry_interval, 5 s by default, probably
+// because its wake-up was used up by the end of the WAL receiver. Measured with PostgreSQL
 // 15.18, 100 promotions after a clean stop of the primary on a busy machine with
 // two cores: asked once, the median was 0.13 s, the longest 5.2 s, and the whole
 // run took 196 s longer; repeated, 0.09 s and 0.84 s. A repeated request
 // only wakes.
 //
-// When ctx ends before the request was taken it is taken back, so that nothing
-// is promoted behind the caller's back; when it was taken already, the error
-// says that the promotion goes on.
+// When ctx ends first the request is taken back, so that nothing is promoted
+// behind the caller's back later. It may have been taken before: the caller
+// then has to look at the server again.
 func (p *Instance) Promote(ctx context.Context) error {
 	h, err := p.Postmaster()
 	if err != nil {
@@ -68,13 +68,9 @@ func (p *Instance) Promote(ctx context.Context) error {
 			_ = os.Remove(file)
 			return errors.New("promote: PostgreSQL ended")
 		}
-		_, missing := os.Stat(file)
 		if !poll.wait(ctx, h.Done()) {
-			// Taken back only if this removal is ours; else the server was faster.
-			if missing == nil && os.Remove(file) == nil {
-				return fmt.Errorf("promote: it was not finished in time; ask the server whether it goes on: %w", ctx.Err())
-			}
-			return fmt.Errorf("promote: the request was taken and is not finished: %w", ctx.Err())
+			_ = os.Remove(file)
+			return fmt.Errorf("promote: not finished in time, look whether the server took the request: %w", ctx.Err())
 		}
 	}
 }

@@ -25,6 +25,10 @@ var (
 	ErrSourceNotReady = errors.New("the source of the rewind has no checkpoint on its timeline yet")
 )
 
+// ErrRewindNotBegun: pg_rewind failed before it changed anything, so the data
+// folder is as good as it was.
+var ErrRewindNotBegun = errors.New("the rewind had not begun to change the data folder")
+
 // maxMissing bounds how many segments a rewind may ask for one by one.
 const maxMissing = 10000
 
@@ -260,7 +264,7 @@ func (p *Instance) Rewind(ctx context.Context, leader Upstream) error {
 	p.log.Info("running pg_rewind from " + leader.Name)
 	err = p.rewindLoop(ctx, args, env, restore)
 	if err == nil || ctx.Err() != nil {
-		return err
+		return err // with ErrRewindNotBegun also when it was cancelled in time
 	}
 	if inRecovery, serr := p.sourceInRecovery(ctx, leader); serr != nil || inRecovery {
 		p.log.Warn("Failed to rewind because primary " + leader.Name + " become unreachable")
@@ -285,6 +289,9 @@ func (p *Instance) rewindLoop(ctx context.Context, args, env []string, restore s
 		if err == nil {
 			return nil
 		}
+		if notBegun(r) {
+			err = fmt.Errorf("%w: %w", ErrRewindNotBegun, err)
+		}
 		segment := control.MissingWAL(r.stderr)
 		if segment == "" {
 			segment = control.MissingWAL(r.stdout)
@@ -297,6 +304,14 @@ func (p *Instance) rewindLoop(ctx context.Context, args, env []string, restore s
 			return errors.Join(err, ferr)
 		}
 	}
+}
+
+// notBegun tells whether pg_rewind ended before it changed anything. With
+// --progress it says how much there is to copy right before it begins to
+// (pg_rewind.c, all supported versions). An output of which we only have the end
+// proves nothing.
+func notBegun(r result) bool {
+	return len(r.stderr)+len(r.stdout) < outputLimit && !strings.Contains(r.stderr+r.stdout, "need to copy")
 }
 
 func (p *Instance) rewindCommand(ctx context.Context, leader Upstream) (args, env []string, restore string, err error) {
@@ -335,7 +350,7 @@ func (p *Instance) rewindCommand(ctx context.Context, leader Upstream) (args, en
 	for _, r := range refused {
 		p.log.Error("postgresql.rewind: this option is not allowed and left out", "option", r)
 	}
-	args = append(args, "-D", s.DataDir, "--source-server="+conf.Conninfo(m, version))
+	args = append(args, "--progress", "-D", s.DataDir, "--source-server="+conf.Conninfo(m, version))
 	return append(args, options...), env, restore, nil
 }
 

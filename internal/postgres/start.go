@@ -36,6 +36,8 @@ type StartOptions struct {
 	BeforeSpawn func(context.Context) error
 	// AfterSpawn gets the postmaster as soon as it runs.
 	AfterSpawn func(*proc.Handle)
+
+	reopen bool // StartAsPrimaryAgain: a standby's folder, opened on purpose
 }
 
 // Started is how far a start got.
@@ -64,7 +66,8 @@ func (p *Instance) Start(ctx context.Context, o StartOptions) (Started, error) {
 		return 0, fmt.Errorf("start PostgreSQL: %w", err)
 	}
 	p.closeLinks()
-	if err := p.prepare(ctx, o); err != nil {
+	setRole, err := p.prepare(ctx, o)
+	if err != nil {
 		return 0, fmt.Errorf("start PostgreSQL: %w", err)
 	}
 	if err := p.endLeftovers(ctx); err != nil {
@@ -75,6 +78,9 @@ func (p *Instance) Start(ctx context.Context, o StartOptions) (Started, error) {
 			p.log.Info("PostgreSQL start cancelled.")
 			return 0, fmt.Errorf("start PostgreSQL: %w", err)
 		}
+	}
+	if err := setRole(); err != nil {
+		return 0, fmt.Errorf("start PostgreSQL: %w", err)
 	}
 	h, from, err := p.spawn()
 	if err != nil {
@@ -87,19 +93,26 @@ func (p *Instance) Start(ctx context.Context, o StartOptions) (Started, error) {
 	return p.waitStarted(ctx, h, o.Timeout, from)
 }
 
-// prepare writes everything that decides how the server comes up.
-func (p *Instance) prepare(ctx context.Context, o StartOptions) error {
+// prepare writes the configuration. The signal file, which decides the role,
+// is left to setRole: a start that is cancelled must not turn a standby's folder
+// into a primary's.
+func (p *Instance) prepare(ctx context.Context, o StartOptions) (setRole func() error, err error) {
 	if st, err := p.DataDir(); st != DirPresent {
-		return errors.Join(fmt.Errorf("the data folder is %s", st), err)
+		return nil, errors.Join(fmt.Errorf("the data folder is %s", st), err)
 	}
 	version, err := p.settingsVersion()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s := p.Settings()
 	p.mu.Lock()
-	keep, pitr := p.keepRecovery, p.pointInTime
+	keep, pitr, bootstrapping := p.keepRecovery, p.pointInTime, p.bootstrapping
 	p.mu.Unlock()
+	if o.Role == cluster.RolePrimary && !bootstrapping && !o.reopen {
+		if f, err := p.SignalFiles(); err != nil || f.Replica() {
+			return nil, errors.Join(errors.New("the data folder is a standby's (it has a signal file): it cannot be started as a primary, only promoted"), err)
+		}
+	}
 	var recovery conf.Params
 	var password []string
 	signal := ""
@@ -117,22 +130,24 @@ func (p *Instance) prepare(ctx context.Context, o StartOptions) error {
 	}
 	g, err := p.generate(ctx, o.Role, recovery, password)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if keep || pitr != nil && conf.PromotesAtTarget(pitr) {
 		// It must not look like a member that can be connected to before it is whole.
 		g.params.Set("hot_standby", "off")
 	}
 	if _, err := p.write(g); err != nil {
-		return err
+		return nil, err
 	}
 	p.mu.Lock()
 	p.arguments = conf.Arguments(g.params)
 	p.mu.Unlock()
-	if keep {
-		return nil
-	}
-	return s.setSignal(signal)
+	return func() error {
+		if keep {
+			return nil
+		}
+		return s.setSignal(signal)
+	}, nil
 }
 
 // endLeftovers ends server processes whose postmaster died: as long as one of
@@ -316,7 +331,7 @@ func (p *Instance) StartAsPrimaryAgain(ctx context.Context, o StartOptions) (Sta
 	if why := p.notWhole(d, files); why != "" {
 		return 0, errors.New("start as primary again: " + why)
 	}
-	o.Role, o.Upstream = cluster.RolePrimary, nil
+	o.Role, o.Upstream, o.reopen = cluster.RolePrimary, nil, true
 	return p.Start(ctx, o)
 }
 

@@ -54,8 +54,7 @@ func (p *Instance) Stop(ctx context.Context, o StopOptions) (signalled bool, err
 	h, err := p.Postmaster()
 	st := &stopping{p: p, h: h, o: o}
 	if errors.Is(err, proc.ErrNotRunning) {
-		st.safepoint()
-		return false, nil
+		return false, st.down(ctx)
 	}
 	if err != nil {
 		return false, fmt.Errorf("stop PostgreSQL: %w", err)
@@ -75,8 +74,7 @@ func (p *Instance) Stop(ctx context.Context, o StopOptions) (signalled bool, err
 		o.BeforeSignal(ctx)
 	}
 	if err := h.Signal(o.Mode.signal()); errors.Is(err, proc.ErrGone) {
-		st.safepoint()
-		return false, nil
+		return false, st.down(ctx)
 	} else if err != nil {
 		return false, fmt.Errorf("stop PostgreSQL: %w", err)
 	}
@@ -84,8 +82,7 @@ func (p *Instance) Stop(ctx context.Context, o StopOptions) (signalled bool, err
 	if err := st.wait(ctx); err != nil {
 		return true, fmt.Errorf("stop PostgreSQL: %w", err)
 	}
-	st.safepoint()
-	return true, nil
+	return true, st.down(ctx)
 }
 
 // stopping is one stop in progress.
@@ -95,6 +92,17 @@ type stopping struct {
 	o        StopOptions
 	safe     bool // OnSafepoint was called
 	shutDown bool // nothing more to learn from pg_control
+}
+
+// down completes a stop when the postmaster is gone. Backends outlive a
+// postmaster that was killed, and can still commit: only without them nothing
+// can be written any more.
+func (st *stopping) down(ctx context.Context) error {
+	if err := st.p.endLeftovers(ctx); err != nil {
+		return fmt.Errorf("stop PostgreSQL: %w", err)
+	}
+	st.safepoint()
+	return nil
 }
 
 func (st *stopping) safepoint() {

@@ -152,8 +152,33 @@ func (e *Etcd) Kill() {
 	<-done
 }
 
-// Freeze stops the process as it is; its sockets stay open.
-func (e *Etcd) Freeze() { e.signal(syscall.SIGSTOP) }
+// Freeze stops the process as it is and waits until no thread of it runs; its
+// sockets stay open.
+func (e *Etcd) Freeze() {
+	e.t.Helper()
+	e.signal(syscall.SIGSTOP)
+	for deadline := time.Now().Add(10 * time.Second); !stopped(e.Pid()); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			e.t.Fatalf("%s does not freeze", e.Name)
+		}
+	}
+}
+
+func stopped(pid int) bool {
+	threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, path := range threads {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue // this thread has ended
+		}
+		// "PID (NAME) STATE ...": the name may hold anything
+		_, rest, _ := strings.Cut(string(data[bytes.LastIndexByte(data, ')')+1:]), " ")
+		if !strings.HasPrefix(rest, "T") {
+			return false
+		}
+	}
+	return len(threads) > 0
+}
 
 // Thaw lets a frozen process go on.
 func (e *Etcd) Thaw() { e.signal(syscall.SIGCONT) }

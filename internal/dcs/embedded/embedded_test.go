@@ -12,6 +12,7 @@ import (
 
 	"tamada/internal/cluster"
 	"tamada/internal/dcs"
+	"tamada/internal/dcs/dcstest"
 	"tamada/internal/dcs/embedded"
 	"tamada/internal/dcs/etcd3"
 )
@@ -203,6 +204,36 @@ func TestMemberThatCannotStartSaysWhyInOneLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.failsWith("is not empty and was not made by Tamada")
+}
+
+func TestMembersWithTLSJoinAndReplace(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	files := embedded.TLS{CACert: filepath.Join(dir, "ca.pem"), Cert: filepath.Join(dir, "node.pem"), Key: filepath.Join(dir, "node.key")}
+	dcstest.NewAuthority(t, files.CACert).Issue(t, filepath.Join(dir, "node"))
+	list := newMembers(t, 3)
+	for _, m := range list {
+		m.TLS = files
+		m.start()
+	}
+	await(t, list)
+	s, err := etcd3.Open(t.Context(), etcd3.Options{Scope: "batman", Name: "a", Hosts: admin(list).Endpoints, Protocol: "https",
+		CACert: files.CACert, Cert: files.Cert, Key: files.Key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	put(t, s, `[[1,1,"x"]]`)
+	list[0].stop(syscall.SIGKILL)
+	if err := os.RemoveAll(list[0].DataDir); err != nil {
+		t.Fatal(err)
+	}
+	list[0].failsWith("tamada etcd replace n0")
+	if err := admin(list[1:]).Replace(within(t, 20*time.Second), "n0", func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	list[0].start()
+	await(t, list)
 }
 
 // What an idle member costs; the figures are for the log.

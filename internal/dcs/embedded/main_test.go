@@ -136,6 +136,7 @@ func admin(list []*member) embedded.Admin {
 	var a embedded.Admin
 	for _, m := range list {
 		a.Endpoints = append(a.Endpoints, m.Client)
+		a.TLS = m.TLS
 	}
 	return a
 }

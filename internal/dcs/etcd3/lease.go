@@ -151,9 +151,10 @@ func (s *Store) session(ctx context.Context, lazily bool) (a answer, before leas
 			}
 		} else if !errors.Is(err, errLeaseGone) {
 			return a, lease{}, err
-		} else {
-			present.id = 0
 		}
+		// Gone, says etcd. A leader that has not caught up may say so of a lease that
+		// lives; then our leader key still hangs on it and has to be moved, as when
+		// the ttl changes.
 	}
 	sent := time.Now()
 	if a, err = s.grant(ctx, times.TTL); err != nil {

@@ -1,16 +1,7 @@
 package etcd3_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
-	"math/big"
-	"net"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -125,10 +116,10 @@ func TestUserWithoutAuthenticationIsFine(t *testing.T) {
 func TestTLSWithClientCertificates(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	ca := newAuthority(t, filepath.Join(dir, "ca.pem"))
-	ca.issue(t, filepath.Join(dir, "server"))
-	ca.issue(t, filepath.Join(dir, "client"))
-	newAuthority(t, filepath.Join(dir, "foreign.pem"))
+	ca := dcstest.NewAuthority(t, filepath.Join(dir, "ca.pem"))
+	ca.Issue(t, filepath.Join(dir, "server"))
+	ca.Issue(t, filepath.Join(dir, "client"))
+	dcstest.NewAuthority(t, filepath.Join(dir, "foreign.pem"))
 	e := dcstest.StartEtcd(t, 1, dcstest.EtcdOptions{Protocol: "https", Extra: []string{
 		"--cert-file=" + filepath.Join(dir, "server.pem"), "--key-file=" + filepath.Join(dir, "server.key"),
 		"--client-cert-auth", "--trusted-ca-file=" + filepath.Join(dir, "ca.pem"),
@@ -147,59 +138,5 @@ func TestTLSWithClientCertificates(t *testing.T) {
 	foreign.CACert = filepath.Join(dir, "foreign.pem")
 	if _, err := open(t, foreign).Load(within(t, 2*time.Second)); err == nil || !strings.Contains(err.Error(), "unknown authority") {
 		t.Fatalf("with a foreign authority: %v", err)
-	}
-}
-
-// authority is a certificate authority of the test's own.
-type authority struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t testing.TB, path string) *authority {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, path, "CERTIFICATE", der)
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &authority{cert, key}
-}
-
-// issue writes PATH.pem and PATH.key.
-func (a *authority) issue(t testing.TB, path string) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, a.cert, &key.PublicKey, a.key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, path+".pem", "CERTIFICATE", der)
-	if der, err = x509.MarshalECPrivateKey(key); err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, path+".key", "EC PRIVATE KEY", der)
-}
-
-func writePEM(t testing.TB, path, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -69,6 +69,7 @@ type Lease struct {
 
 	epoch   uint64 // term of the last answer
 	permit  Instant
+	starved bool    // at the last tick the permit was over
 	nextAt  Instant // when the next renewal is due
 	attempt uint64  // number of the renewal that is under way, 0 for none
 	sent    Instant
@@ -341,6 +342,7 @@ func (l *Lease) tick(now Instant) []Effect {
 	if l.state == None {
 		return nil
 	}
+	l.starved = now >= l.permit
 	if at := l.giveWayAt(); at > 0 && now >= at {
 		return l.lose(Expired)
 	}
@@ -377,13 +379,15 @@ func (l *Lease) renewTimeout(now Instant) time.Duration {
 	return min(max(l.Terms.TTL/5, time.Second), max(l.giveWayAt()-now, 100*time.Millisecond))
 }
 
-// WakeAt is when the lease wants its next [Tick]; zero when it needs none.
+// WakeAt is when the lease wants its next [Tick]; zero when it needs none. It
+// lies after the last event: a renewal that is overdue for want of a permit waits
+// for that, not for the clock.
 func (l *Lease) WakeAt() Instant {
 	if l.state == None {
 		return 0
 	}
 	at := l.giveWayAt()
-	if !l.keyGone && l.attempt == 0 && l.nextAt < l.permit && (at == 0 || l.nextAt < at) {
+	if !l.keyGone && l.attempt == 0 && !l.starved && l.nextAt < l.permit && (at == 0 || l.nextAt < at) {
 		at = l.nextAt
 	}
 	return at

@@ -4,12 +4,8 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 )
-
-// ErrRewindNotBegun: pg_rewind failed before it changed anything.
-var ErrRewindNotBegun = errors.New("the rewind had not begun to change the data folder")
 
 // ResumeReplay resumes WAL replay on a standby that paused it.
 func (p *Instance) ResumeReplay(ctx context.Context) error {

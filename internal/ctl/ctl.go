@@ -1,0 +1,221 @@
+package ctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tamada/internal/cluster"
+	"tamada/internal/config"
+	"tamada/internal/dcs"
+)
+
+// loadTimeout is how long a command waits for the store.
+const loadTimeout = 10 * time.Second
+
+// Deps is what the commands need from outside.
+type Deps struct {
+	Program        string // tamada or patronictl: the name in usage lines
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Terminal       bool // Stdout is a terminal
+	Environ        []string
+	Now            func() time.Time
+	// Open makes the store that a configuration names, for its Scope.
+	Open func(*config.Config) (dcs.Store, error)
+}
+
+// Root is the tree of commands.
+func Root(deps Deps) *cobra.Command {
+	a := &app{Deps: deps}
+	root := a.command("", "[OPTIONS] COMMAND [ARGS]...", "Command line for a PostgreSQL cluster.")
+	root.Use = deps.Program
+	root.TraverseChildren = true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
+	root.SetHelpFunc(printHelp)
+	root.SetIn(deps.Stdin)
+	root.SetOut(deps.Stdout)
+	root.SetErr(deps.Stderr)
+	f := root.Flags()
+	f.SetInterspersed(false)
+	f.StringVarP(&a.file, "config-file", "c", a.env("PATRONICTL_CONFIG_FILE"), "Configuration file or folder.")
+	f.StringVarP(&a.url, "dcs-url", "d", a.env("DCS_URL"), "Store to use instead of the configured one.")
+	f.BoolVarP(&a.insecure, "insecure", "k", false, "Do not verify server certificates.")
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "dcs" {
+			name = "dcs-url"
+		}
+		return pflag.NormalizedName(name)
+	})
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usage(cmd, "No such command '%s'.", args[0])
+		}
+		return usage(cmd, "Missing command.")
+	}
+	root.AddCommand(a.listCommand(), a.topologyCommand(), a.historyCommand(), a.showConfigCommand(), a.editConfigCommand(), a.versionCommand())
+	return root
+}
+
+// Execute runs a tree of commands with arguments (without the program's name)
+// and returns the exit code.
+func Execute(ctx context.Context, root *cobra.Command, args []string) int {
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	stderr := root.ErrOrStderr()
+	var u *usageError
+	switch err = flagProblem(cmd, err); {
+	case err == nil:
+		return 0
+	case errors.As(err, &u):
+		fmt.Fprintf(stderr, "Usage: %s\nTry '%s --help' for help.\n\nError: %s\n", usageLine(u.cmd), u.cmd.CommandPath(), u.text)
+		return 2
+	case errors.Is(err, errAborted), ctx.Err() != nil:
+		fmt.Fprintln(stderr, "Aborted!")
+	default:
+		fmt.Fprintln(stderr, "Error:", err)
+	}
+	return 1
+}
+
+// errAborted is the end of the input, or an interrupt, at a prompt.
+var errAborted = errors.New("aborted")
+
+// app is the state of one run.
+type app struct {
+	Deps
+	file, url string
+	insecure  bool
+	cfg       *config.Config
+}
+
+func (a *app) env(name string) string {
+	for _, e := range a.Environ {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func (a *app) print(args ...any) { fmt.Fprintln(a.Stdout, args...) }
+
+func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.Stdout, format, args...) }
+
+// warn logs a warning unless the level in the environment is higher.
+func (a *app) warn(format string, args ...any) {
+	level := "WARNING"
+	for _, name := range []string{"LOGLEVEL", "PATRONI_LOGLEVEL", "PATRONI_LOG_LEVEL"} {
+		if v := a.env(name); v != "" {
+			level = strings.ToUpper(v)
+		}
+	}
+	switch level {
+	case "ERROR", "FATAL", "CRITICAL":
+		return
+	}
+	now := a.Now()
+	fmt.Fprintf(a.Stderr, "%s,%03d - WARNING - %s\n", now.Format("2006-01-02 15:04:05"), now.Nanosecond()/1e6, fmt.Sprintf(format, args...))
+}
+
+// load reads the configuration, once.
+func (a *app) load(cmd *cobra.Command) error {
+	if a.cfg != nil {
+		return nil
+	}
+	path, err := a.configPath()
+	if err != nil {
+		return err
+	}
+	var store *config.StoreURL
+	if flag := cmd.Root().Flags().Lookup("dcs-url"); a.url != "" || flag.Changed {
+		if store, err = config.ParseStoreURL(a.url); err != nil {
+			return err
+		}
+	}
+	if a.cfg, err = config.LoadClient(path, a.Environ, store); err != nil {
+		return err
+	}
+	for _, w := range a.cfg.Warnings {
+		a.warn("%s", w)
+	}
+	a.cfg.Ctl.Insecure = a.cfg.Ctl.Insecure || a.insecure
+	return nil
+}
+
+// configPath is the file to read, "" when there is none. Only the default one
+// may be missing.
+func (a *app) configPath() (string, error) {
+	path, fallback := a.file, false
+	if path == "" {
+		dir := a.env("XDG_CONFIG_HOME")
+		if dir == "" {
+			dir = filepath.Join(a.env("HOME"), ".config")
+		}
+		path, fallback = filepath.Join(dir, "patroni", "patronictl.yaml"), true
+	}
+	f, err := os.Open(path)
+	if err == nil {
+		f.Close()
+		return path, nil
+	}
+	if fallback {
+		return "", nil
+	}
+	return "", refuse("Provided config file %s not existing or no read rights. Check the -c/--config-file parameter", path)
+}
+
+// open makes the store of one cluster; the caller closes it.
+func (a *app) open(scope string) (dcs.Store, error) {
+	if a.cfg.Store == "" {
+		return nil, refuse("Can not find suitable configuration of distributed configuration store\nAvailable implementations: etcd3")
+	}
+	cfg := *a.cfg
+	cfg.Scope = scope
+	store, err := a.Open(&cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open the store of cluster %s: %w", scope, err)
+	}
+	return store, nil
+}
+
+// read reads a cluster once.
+func (a *app) read(ctx context.Context, store dcs.Store, scope string) (*cluster.Cluster, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	c, err := store.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read cluster %s from %s at %s: %w", scope, a.cfg.Store, strings.Join(a.cfg.Etcd3.Hosts, ", "), err)
+	}
+	return c, nil
+}
+
+// scope is the cluster named by an argument, by default the configured one.
+func (a *app) scope(args []string) (string, error) {
+	switch {
+	case len(args) > 0:
+		return args[0], nil
+	case a.cfg.Scope != "":
+		return a.cfg.Scope, nil
+	}
+	return "", refuse("No cluster name was provided: give it as an argument, or scope in the configuration")
+}
+
+// refusal is an error whose text is the reference's, capital letters included.
+type refusal string
+
+func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
+
+func (r refusal) Error() string { return string(r) }

@@ -1,0 +1,485 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"tamada/internal/agent"
+	"tamada/internal/cluster"
+	"tamada/internal/dcs"
+	"tamada/internal/guardian"
+	"tamada/internal/ha"
+	"tamada/internal/ha/candidate"
+)
+
+// agentProc is an agent's process: the real state machine, and a model of the
+// node that carries out its effects.
+type agentProc struct {
+	m       *machine
+	a       *agent.Agent
+	c       *client
+	dead    bool
+	ready   bool
+	frozen  bool
+	backlog []func()
+	timer   uint64
+	task    *task
+	ttl     time.Duration
+	retry   time.Duration
+	held    ha.Instant // for the mutant that does not clear the lock
+	steps   int        // in the present second
+	second  time.Duration
+	lastTry string
+}
+
+// task is a running long action.
+type task struct {
+	id        uint64
+	kind      ha.TaskKind
+	cancelled bool
+	ended     bool
+}
+
+// post runs fn in the agent, or when it thaws.
+func (p *agentProc) post(fn func()) {
+	p.m.post(func() {
+		switch {
+		case p.dead:
+		case p.frozen:
+			p.backlog = append(p.backlog, fn)
+		default:
+			fn()
+		}
+	})
+}
+
+func (p *agentProc) later(d time.Duration, fn func()) { p.m.later(d, func() { p.post(fn) }) }
+
+// die ends the agent at once. A child of its task ends with the clean-up of its
+// successor.
+func (p *agentProc) die() {
+	p.dead = true
+	if p.c != nil {
+		p.m.w.store.close(p.c)
+	}
+	if p.m.agent == p {
+		p.m.agent = nil
+	}
+}
+
+func (p *agentProc) crash() {
+	p.m.w.logf(p.m.name, "the agent crashes")
+	g := p.m.guard
+	p.die()
+	if g != nil {
+		p.m.later(p.m.w.upTo(5*time.Millisecond), func() { g.handle(guardian.AgentExited{}) })
+	}
+}
+
+func (p *agentProc) thaw() {
+	p.frozen = false
+	for len(p.backlog) > 0 && !p.frozen && !p.dead {
+		fn := p.backlog[0]
+		p.backlog = p.backlog[1:]
+		fn()
+	}
+}
+
+// startAgent is the start of a new agent: it cleans up what its predecessor left
+// half-made and goes on with its lease.
+func (m *machine) startAgent() {
+	w := m.w
+	p := &agentProc{m: m, ttl: time.Duration(w.opts.TTL) * time.Second, retry: time.Duration(w.opts.RetryTimeout) * time.Second}
+	m.agent = p
+	w.logf(m.name, "the agent starts")
+	cfg := w.opts.agentConfig(m)
+	cfg.Decide = w.decide(m)
+	var session string
+	armed := m.guard.policy.Armed()
+	if armed != nil {
+		session = armed.Session
+	}
+	begin := func() {
+		p.a = agent.New(cfg)
+		p.c = w.store.open(p, session, p.ttl)
+		p.ready = true
+		if armed != nil && armed.Deadline > m.boottime() {
+			w.logf(m.name, "goes on with the lease of its predecessor until %s, now %s", armed.Deadline, m.boottime())
+			w.Stats.Inherited++
+			p.step(agent.Inherited{Hold: dcs.Hold{Session: armed.Session, Created: cluster.Version(armed.Created)},
+				Lease: agent.InheritedLease(armed.Deadline, armed.TTL)})
+		}
+		p.step(agent.Timer{})
+	}
+	p.later(w.upTo(50*time.Millisecond), func() { p.cleanUp(&cfg, begin) })
+}
+
+// cleanUp does what node.cleanUp does.
+func (p *agentProc) cleanUp(cfg *agent.Config, begin func()) {
+	m, w := p.m, p.m.w
+	if m.journal == "" {
+		begin()
+		return
+	}
+	w.logf(m.name, "cleans up after %q", m.journal)
+	switch m.journal {
+	case ha.TaskClone, ha.TaskReinitialize:
+		if w.mutant("half-made clone kept") {
+			m.disk.present = true
+			m.journal = ""
+			break
+		}
+		m.removeData("an interrupted clone")
+		m.journal = ""
+	case ha.TaskRewind:
+		cfg.Broken = true
+	case ha.TaskBootstrap, ha.TaskPostBootstrap:
+		p.cleanUpBootstrap(cfg, begin)
+		return
+	default:
+		m.journal = ""
+	}
+	begin()
+}
+
+func (p *agentProc) cleanUpBootstrap(cfg *agent.Config, begin func()) {
+	m, w := p.m, p.m.w
+	if w.store.down || w.cut(m.idx, w.storeIdx()) || w.cut(w.storeIdx(), m.idx) {
+		p.later(time.Second, func() { p.cleanUpBootstrap(cfg, begin) })
+		return
+	}
+	e, there := w.store.keys[cluster.KeyInitialize]
+	if there && m.disk.present && e.value == m.disk.sysid && e.value != "" {
+		w.logf(m.name, "the bootstrap had been completed")
+		m.journal = ""
+		begin()
+		return
+	}
+	m.stop(false, nil, nil, func() {
+		if p.dead {
+			return
+		}
+		m.disk = disk{} // moved aside
+		cfg.Bootstrapping = there && e.value == ""
+		m.journal = ""
+		begin()
+	})
+}
+
+func (p *agentProc) budget() time.Duration { return p.retry }
+
+// step feeds one event to the agent and executes its effects.
+func (p *agentProc) step(ev agent.Event) {
+	w := p.m.w
+	if p.dead || !p.ready {
+		return
+	}
+	if w.now-p.second > time.Second {
+		p.second, p.steps = w.now, 0
+	}
+	if p.steps++; p.steps == 3000 {
+		w.violate("no busy loop", "%s makes more than 3000 steps within a second; the last status line: %s", p.m.name, p.lastTry)
+	}
+	ev = w.bend(p, ev)
+	if ev == nil {
+		return
+	}
+	for _, e := range p.a.Step(p.m.boottime(), p.m.wall(), w.rng.Uint32(), ev) {
+		p.execute(e)
+		if p.dead {
+			return
+		}
+	}
+	p.setTimer()
+}
+
+func (p *agentProc) setTimer() {
+	p.timer++
+	n := p.timer
+	if at := p.a.WakeAt(); at > 0 {
+		p.later(max(0, p.m.truly(at-p.m.boottime()))+50*time.Microsecond, func() {
+			if p.timer == n {
+				p.step(agent.Timer{})
+			}
+		})
+	}
+}
+
+func (p *agentProc) execute(e agent.Effect) {
+	m, w := p.m, p.m.w
+	switch e := e.(type) {
+	case agent.Log:
+		p.lastTry = e.Text
+		if e.Level > ha.Debug {
+			w.logf(m.name, "| %s", e.Text)
+		}
+	case agent.Exit:
+		p.exit(e)
+	case agent.ArmGuardian:
+		p.arm(e)
+	case agent.DisarmGuardian:
+		if m.guard != nil {
+			m.guard.send(guardian.Disarmed{})
+		}
+	case agent.StartTask:
+		p.startTask(e)
+	case agent.StopTask:
+		p.stopTask(e.ID)
+	case agent.ApplyConfig:
+		p.ttl, p.retry = e.Settings.TTL, e.Settings.RetryTimeout
+		p.c.ttl = p.ttl
+	case agent.Observe:
+		p.observe(e)
+	case agent.AskPeers:
+		for i := range e.Members {
+			p.ask(e.Members[i], e.Timeout)
+		}
+	case agent.Operate:
+		p.operate(e)
+	case agent.Compare:
+		p.compare(e)
+	case agent.Touch:
+		p.c.touch(string(e.Value), func(err error) { p.step(agent.Touched{Err: err}) })
+	case agent.RenewLease:
+		p.c.renew(e.Timeout, e.Hold, func(g dcs.Grant, err error) {
+			p.step(agent.Renewed{Attempt: e.Attempt, Grant: g, Err: err})
+		})
+	case agent.Publish:
+		p.c.put(e.Key, string(e.Value), dcs.Any(), func(err error) { p.step(agent.Published{Key: e.Key, Err: err}) })
+	case agent.ReadHistory:
+		p.later(w.upTo(3*time.Millisecond), func() {
+			p.step(agent.HistoryRead{Local: ha.LocalHistory{Timeline: e.Timeline, Lines: m.disk.at.history(), Written: m.disk.promotedAt}})
+		})
+	case agent.ArrangeSlots:
+		p.later(w.upTo(10*time.Millisecond), func() { p.step(agent.SlotsDone{Err: m.arrangeSlots(e.Plan)}) })
+	case agent.Checkpoint:
+		p.checkpoint()
+	}
+}
+
+func (p *agentProc) exit(e agent.Exit) {
+	m, w := p.m, p.m.w
+	w.logf(m.name, "the agent ends, code %d, leaves postgres: %v", e.Code, e.LeavePostgres)
+	if !e.LeavePostgres && w.store.sessions[p.c.session] != nil && p.c.reaches() {
+		w.store.write(cluster.KeyMembers+m.name, string(p.a.Farewell()), p.c.session)
+	}
+	g := m.guard
+	p.die()
+	if g != nil {
+		g.send(guardian.Goodbye{Code: e.Code, LeavePostgres: e.LeavePostgres})
+		m.later(2*time.Millisecond, func() { g.handle(guardian.AgentExited{}) })
+	}
+}
+
+func (p *agentProc) arm(e agent.ArmGuardian) {
+	w := p.m.w
+	if p.m.guard == nil {
+		return
+	}
+	if w.mutant("guardian not told") {
+		p.later(100*time.Microsecond, func() { p.step(agent.Acked{Seq: e.Seq}) })
+		return
+	}
+	g := p.m.guard
+	g.send(guardian.ArmedMsg{Seq: e.Seq, Armed: guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session,
+		Created: int64(e.Hold.Created), TTL: e.TTL}})
+	if w.mutant("a passed deadline is acknowledged") {
+		p.later(time.Millisecond, func() { p.step(agent.Acked{Seq: e.Seq}) })
+	}
+}
+
+// observe looks at the instance: the facts are from some moment before they
+// arrive.
+func (p *agentProc) observe(e agent.Observe) {
+	w := p.m.w
+	p.later(w.upTo(8*time.Millisecond), func() {
+		f := p.m.facts(e.Source)
+		p.later(w.upTo(8*time.Millisecond), func() { p.step(agent.Observed{ID: e.ID, Facts: f}) })
+	})
+}
+
+// ask asks one member for its status.
+func (p *agentProc) ask(member cluster.Member, timeout time.Duration) {
+	m, w := p.m, p.m.w
+	asked := m.boottime()
+	over := false
+	finish := func(a candidate.Answer) {
+		if !over {
+			over = true
+			p.post(func() { p.step(agent.PeerAnswered{Name: member.Name, Asked: asked, Answer: a}) })
+		}
+	}
+	w.after(m.truly(timeout), func() { finish(candidate.Answer{Name: member.Name}) })
+	to := w.machine(member.Name)
+	w.after(w.latency(), func() {
+		if to == nil || !to.up || w.cut(m.idx, to.idx) {
+			return
+		}
+		back := func(a candidate.Answer) {
+			w.after(w.latency(), func() {
+				if !w.cut(to.idx, m.idx) {
+					finish(a)
+				}
+			})
+		}
+		to.post(func() {
+			q := to.agent
+			if q == nil {
+				if to.guard == nil {
+					back(candidate.Answer{Name: to.name}) // connection refused
+				}
+				return // it waits in the guardian's socket
+			}
+			q.post(func() { back(to.answer()) })
+		})
+	})
+}
+
+// answer is what a node's REST API says about its instance now.
+func (m *machine) answer() candidate.Answer {
+	a := candidate.Answer{Name: m.name, Reachable: true}
+	if m.name == m.w.opts.NoFailover {
+		a.Tags = cluster.NewObject("nofailover", true)
+	}
+	s := m.pg
+	if s == nil || !s.ready || s.closed {
+		return a
+	}
+	a.Primary, a.Timeline = !s.recovery, m.disk.at.br.tli
+	if s.recovery {
+		a.LSN = m.disk.at.lsn
+	}
+	return a
+}
+
+func (p *agentProc) operate(e agent.Operate) {
+	end := agent.OperationEnded{ID: e.ID, Sent: p.m.boottime()}
+	done := func(g dcs.Grant, err error) {
+		end.Grant, end.Err = g, err
+		p.step(end)
+	}
+	plain := func(err error) { done(dcs.Grant{}, err) }
+	switch op := e.Op.(type) {
+	case agent.TakeInitialize:
+		p.c.put(cluster.KeyInitialize, "", op.Condition, plain)
+	case agent.DropInitialize:
+		p.c.remove(cluster.KeyInitialize, plain)
+	case agent.Acquire:
+		if op.Reclaim != nil {
+			p.c.reclaim(*op.Reclaim, done)
+		} else {
+			p.c.acquire(done)
+		}
+	case agent.Release:
+		p.c.release(op.Hold, op.Status, plain)
+	case agent.PutInitialize:
+		p.c.put(cluster.KeyInitialize, op.Sysid, op.Condition, plain)
+	case agent.PutConfig:
+		p.c.put(cluster.KeyConfig, string(cluster.Compact(op.Doc)), op.Condition, plain)
+	case agent.PublishCluster:
+		p.publishCluster(op, &end, done)
+	default:
+		panic(fmt.Sprintf("no such operation: %T", op))
+	}
+}
+
+// publishCluster does what node.publishCluster does.
+func (p *agentProc) publishCluster(op agent.PublishCluster, end *agent.OperationEnded, done func(dcs.Grant, error)) {
+	fail := func(err error) { done(dcs.Grant{}, err) }
+	p.c.put(cluster.KeyInitialize, op.Sysid, op.Condition, func(err error) {
+		if err != nil {
+			if !dcs.Refused(err) || p.m.w.store.keys[cluster.KeyInitialize].value != op.Sysid {
+				fail(err)
+				return
+			}
+		}
+		p.c.put(cluster.KeyConfig, string(cluster.Compact(op.Config)), dcs.Any(), func(err error) {
+			if err != nil {
+				fail(err)
+				return
+			}
+			end.Sent = p.m.boottime()
+			p.c.acquire(func(g dcs.Grant, err error) {
+				if err == nil {
+					p.m.journal = ""
+				}
+				done(g, err)
+			})
+		})
+	})
+}
+
+// compare does what the reference's divergence check does (postgresql.md 10.3).
+func (p *agentProc) compare(e agent.Compare) {
+	m, w := p.m, p.m.w
+	end := agent.Compared{ID: e.ID}
+	from := w.machine(e.Leader.Name)
+	p.later(5*time.Millisecond+w.upTo(50*time.Millisecond), func() {
+		defer func() { p.step(end) }()
+		local, tli, recovery, known := m.localPosition()
+		switch {
+		case !known:
+			end.Why = "the local position is not known yet"
+			return
+		case from == nil || !from.up || from.frozen || w.cut(m.idx, from.idx) || w.cut(from.idx, m.idx) || from.pg == nil || !from.pg.ready:
+			end.Why = "the leader does not answer"
+			return
+		case from.pg.recovery:
+			end.Why = "the leader is in recovery"
+			return
+		}
+		end.Concluded = true
+		leader := from.disk.at
+		switch {
+		case tli > leader.br.tli:
+			end.Diverged = true
+			return
+		case tli == leader.br.tli:
+			return
+		}
+		end.Diverged = true
+		for _, l := range leader.history() {
+			if l.Timeline != tli {
+				continue
+			}
+			switch {
+			case recovery:
+				end.Diverged = local > l.LSN
+			case m.disk.ck >= l.LSN:
+			default:
+				end.Diverged = m.disk.ckEnd != l.LSN
+			}
+		}
+	})
+}
+
+// localPosition is where the local data ends, as the divergence check sees it.
+func (m *machine) localPosition() (lsn cluster.LSN, tli cluster.Timeline, recovery, known bool) {
+	d := &m.disk
+	switch {
+	case !d.present:
+		return 0, 0, false, false
+	case m.pg != nil && m.pg.ready:
+		return m.pg.replayed, d.at.br.tli, m.pg.recovery, true
+	case m.pg != nil:
+		return 0, 0, false, false
+	case d.control == shutDownInRecovery || d.control == inArchiveRecovery:
+		return d.at.lsn, d.at.br.tli, true, true
+	case d.control == shutDown:
+		return d.ck, d.at.br.tli, false, true
+	}
+	return 0, 0, false, false
+}
+
+func (p *agentProc) checkpoint() {
+	m, w := p.m, p.m.w
+	s := m.pg
+	p.later(50*time.Millisecond+w.upTo(4*time.Second), func() {
+		if m.pg != s || s == nil || s.recovery || s.closed {
+			p.step(agent.Checkpointed{Err: "the server ended"})
+			return
+		}
+		m.disk.controlTLI = m.disk.at.br.tli
+		p.step(agent.Checkpointed{})
+	})
+}

@@ -1,0 +1,213 @@
+package sim
+
+import (
+	"time"
+
+	"tamada/internal/cluster"
+	"tamada/internal/guardian"
+)
+
+const mercy = guardian.KillGrace + 100*time.Millisecond
+
+// excused tells why nobody of ours could have stopped a machine's server just
+// now: it was frozen a moment ago, or a guardian that knew the deadline is dead.
+func (w *World) excused(m *machine) bool {
+	return m.unguarded || m.thawedAt > 0 && w.now < m.thawedAt+mercy
+}
+
+// check holds after every event.
+func (w *World) check() {
+	if w.fatal != nil {
+		return
+	}
+	var first *machine
+	for _, m := range w.machines {
+		if !m.writable() || w.bootstrapping(m) {
+			if m.pg == nil {
+				m.unguarded = false
+			}
+			continue
+		}
+		w.checkDeadline(m)
+		w.checkLine(m)
+		if w.opts.Stranger && m.disk.sysid == sysid(50) {
+			continue
+		}
+		if first != nil && !w.excused(first) && !w.excused(m) {
+			w.violate("one writable primary", "%s and %s both accept writes", first.name, m.name)
+		}
+		if first == nil || w.excused(first) {
+			first = m
+		}
+	}
+	w.checkHealth()
+}
+
+// checkDeadline: no server accepts writes after the deadline that its guardian
+// knows, nor without any.
+func (w *World) checkDeadline(m *machine) {
+	if w.excused(m) || m.guard == nil || w.bootstrapping(m) || w.line == nil {
+		return
+	}
+	a := m.guard.policy.Armed()
+	switch {
+	case a == nil:
+		w.violate("no writes after the deadline", "%s accepts writes, and its guardian knows of no deadline", m.name)
+	case m.boottime() > a.Deadline+mercy:
+		w.violate("no writes after the deadline", "%s accepts writes at %s, the deadline was %s", m.name, m.boottime(), a.Deadline)
+	}
+}
+
+// checkLine: who accepts writes goes on with what was written last.
+func (w *World) checkLine(m *machine) {
+	if w.line != nil && !w.excused(m) && m.disk.at.br != w.line && !(w.opts.Stranger && m.disk.sysid == sysid(50)) {
+		w.violate("no old history comes back", "%s accepts writes at %s, but timeline %d#%d of %s was the cluster's history", m.name, m.disk.at, w.line.tli, w.line.id, w.line.by)
+	}
+}
+
+// checkWrite is asked at every commit.
+func (w *World) checkWrite(m *machine) {
+	if w.line == nil {
+		w.line = m.disk.at.br
+	}
+}
+
+// leaderMade is asked when the store makes the leader key.
+func (w *World) leaderMade(m *machine) {
+	if m.name == w.opts.NoFailover {
+		w.violate("nofailover never leads", "%s took the leader key", m.name)
+	}
+	if last, _ := w.stale["leader"].(string); last != m.name {
+		if last != "" {
+			w.Stats.Failovers++
+		}
+		w.stale["leader"] = m.name
+	}
+	w.logf(m.name, "has the leader key")
+	if m.pg == nil || !m.pg.recovery {
+		return
+	}
+	// A rival that was fit and in reach for a while, and has stood still ahead of us
+	// just as long, must have been heard.
+	for _, r := range w.machines {
+		if r == m || !w.soundFor(r, 6*time.Second) || !w.soundFor(m, 6*time.Second) || r.name == w.opts.NoFailover || !r.pg.recovery {
+			continue
+		}
+		if _, there := w.store.keys[cluster.KeyMembers+r.name]; !there || r.disk.sysid != m.disk.sysid {
+			continue
+		}
+		if w.now-r.pg.advanced > 4*time.Second && r.disk.at.lsn > m.disk.at.lsn {
+			w.violate("the most advanced replica leads", "%s at %s took the key although %s is at %s", m.name, m.disk.at, r.name, r.disk.at)
+		}
+	}
+}
+
+func (w *World) leaderReleased(m *machine) {
+	if l := w.store.leader(); l != m.name {
+		w.violate("only our own key is released", "%s released the leader key of %s", m.name, l)
+	}
+}
+
+// disturb notes that a fault touched a machine, or all.
+func (w *World) disturb(ms ...*machine) {
+	for _, m := range ms {
+		m.soundAt = w.now
+	}
+}
+
+// soundFor tells whether a machine has been undisturbed for a while, with a
+// server and an agent that work.
+func (w *World) soundFor(m *machine, d time.Duration) bool {
+	if !m.up || m.frozen || m.agent == nil || !m.agent.ready || m.agent.frozen || m.pg == nil || !m.pg.ready || m.pg.closed {
+		return false
+	}
+	if w.now-m.soundAt < d || w.now-m.pg.readyAt < d {
+		return false
+	}
+	for i := range w.cuts {
+		if w.cuts[m.idx][i] || w.cuts[i][m.idx] {
+			return false
+		}
+	}
+	return w.opts.Loss == 0 || d > 0 && w.opts.Loss < 0.01
+}
+
+// checkPromotion is asked when a server is told to promote.
+func (w *World) checkPromotion(m *machine) {
+	if m.name == w.opts.NoFailover {
+		w.violate("nofailover never leads", "%s is promoted", m.name)
+	}
+	if m.disk.sysid != w.store.keys[cluster.KeyInitialize].value {
+		w.violate("one cluster", "%s is promoted with the system identifier %s", m.name, m.disk.sysid)
+	}
+	if w.excused(m) || m.guard == nil {
+		return
+	}
+	a := m.guard.policy.Armed()
+	if a == nil || m.boottime() > a.Deadline {
+		w.violate("promotion only under the lease", "%s is promoted, and its guardian knows of no deadline ahead", m.name)
+	}
+	if l := w.store.leader(); l != m.name {
+		w.violate("promotion only under the lease", "%s is promoted, and the leader key is %q's", m.name, l)
+	}
+}
+
+// checkLoss is asked just before a new timeline begins at the end of m's WAL.
+func (w *World) checkLoss(m *machine) {
+	at := m.disk.at
+	if status := w.store.status().LSN; status > at.lsn && int64(status-at.lsn) > w.opts.MaximumLag {
+		w.violate("loss is bounded", "%s is promoted at %s, %d bytes behind the published position %s", m.name, at, status-at.lsn, status)
+	}
+	lost := 0
+	for i := len(w.commits) - 1; i >= 0 && len(w.commits)-i < 5000; i-- {
+		if c := w.commits[i]; c.at.br == at.br && c.at.lsn > at.lsn {
+			lost++
+		}
+	}
+	w.Stats.Lost += lost
+}
+
+// checkTimeline: two promotions must not choose the same number.
+func (w *World) checkTimeline(m *machine, b *branch) {
+	for _, o := range w.branches {
+		if o.tli == b.tli && o.by != "stranger" {
+			w.logf(m.name, "timeline %d exists twice: by %s from %s and by %s from %s", b.tli, o.by, o.fork, m.name, b.fork)
+			w.Stats.kinds["timeline chosen twice"]++
+		}
+	}
+}
+
+// checkDeletion is asked before a whole data folder is removed.
+func (w *World) checkDeletion(m *machine, why string) {
+	for _, o := range w.machines {
+		if o != m && o.disk.present && o.disk.whole && o.disk.sysid == m.disk.sysid {
+			return
+		}
+	}
+	w.violate("the last copy stays", "%s deletes the last copy of the data (%s)", m.name, why)
+}
+
+// checkRewind is asked before a folder is rewound: the source must be the
+// cluster's history, and the target must not be.
+func (w *World) checkRewind(m, from *machine) {
+	if from.disk.sysid != m.disk.sysid {
+		w.violate("one cluster", "%s is rewound to another cluster", m.name)
+	}
+	if m.disk.at.br == w.line && from.disk.at.br != w.line && w.store.leader() != from.name {
+		w.violate("rewind to the leader's side", "%s, whose history is the cluster's (%s), is rewound to %s (%s)", m.name, m.disk.at, from.name, from.disk.at)
+	}
+}
+
+// checkHealth: what a load balancer is told. While a server is being stopped, or
+// was stopped, it must not be told that this is the primary.
+func (w *World) checkHealth() {
+	for _, m := range w.machines {
+		p := m.agent
+		if p == nil || !p.ready || p.frozen || m.frozen || p.task == nil || p.task.ended {
+			continue
+		}
+		if (p.task.kind == "demote" || p.task.kind == "stopping") && w.lockUntil(p) > m.boottime() {
+			w.violate("health checks follow the lock", "%s is being stopped and still says that it is the leader", m.name)
+		}
+	}
+}

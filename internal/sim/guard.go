@@ -1,0 +1,118 @@
+package sim
+
+import (
+	"time"
+
+	"tamada/internal/agent"
+	"tamada/internal/guardian"
+)
+
+// guardProc is a guardian's process: the real policy, and a model of what
+// carries out its effects.
+type guardProc struct {
+	m      *machine
+	policy guardian.Policy
+	dead   bool
+	timer  uint64
+}
+
+func (m *machine) startGuardian() {
+	if m.guard != nil {
+		return
+	}
+	m.w.logf(m.name, "the guardian starts")
+	m.guard = &guardProc{m: m}
+	m.guard.tick()
+}
+
+func (g *guardProc) tick() { g.handle(guardian.Tick{}) }
+
+func (g *guardProc) handle(ev guardian.Event) {
+	if g.dead {
+		return
+	}
+	for _, e := range g.policy.Handle(g.m.boottime(), ev) {
+		g.execute(e)
+	}
+	g.timer++
+	n := g.timer
+	if at := g.policy.WakeAt(); at > 0 {
+		g.m.later(max(0, g.m.truly(at-g.m.boottime()))+time.Microsecond, func() {
+			if g.timer == n {
+				g.tick()
+			}
+		})
+	}
+}
+
+// send delivers a message of the agent.
+func (g *guardProc) send(ev guardian.Event) {
+	g.m.later(20*time.Microsecond+g.m.w.upTo(300*time.Microsecond), func() { g.handle(ev) })
+}
+
+func (g *guardProc) execute(e guardian.Effect) {
+	m, w := g.m, g.m.w
+	switch e := e.(type) {
+	case guardian.StartAgent:
+		m.later(10*time.Millisecond+w.upTo(60*time.Millisecond), func() {
+			if !g.dead {
+				g.handle(guardian.AgentStarted{})
+				m.startAgent()
+			}
+		})
+	case guardian.StopAgent:
+		if p := m.agent; p != nil {
+			p.post(func() { p.step(agent.ShutdownRequested{}) })
+		}
+	case guardian.Ack:
+		if p := m.agent; p != nil {
+			m.unguarded = false
+			m.later(20*time.Microsecond+w.upTo(300*time.Microsecond), func() {
+				p.post(func() { p.step(agent.Acked{Seq: e.Seq}) })
+			})
+		}
+	case guardian.Fence:
+		w.Stats.Fenced++
+		w.logf(m.name, "the guardian fences: deadline %s, now %s", e.Deadline, m.boottime())
+		g.fence()
+	case guardian.Exit:
+		w.logf(m.name, "the guardian ends, code %d", e.Code)
+		g.dead = true
+		m.guard = nil
+		m.later(5*time.Second+w.upTo(10*time.Second), m.startGuardian)
+	}
+}
+
+// fence kills the server: most obey SIGQUIT at once, some need the SIGKILL.
+func (g *guardProc) fence() {
+	m, w := g.m, g.m.w
+	t := w.upTo(20 * time.Millisecond)
+	if w.chance(0.2) {
+		t = guardian.KillGrace
+	}
+	var kill func()
+	kill = func() {
+		m.serverGone()
+		g.handle(guardian.Fenced{})
+	}
+	m.later(t, kill)
+}
+
+// guardianDies is a crash of the guardian. The service manager ends what is left
+// of the service, except PostgreSQL, and starts it again.
+func (m *machine) guardianDies() {
+	if m.guard == nil {
+		return
+	}
+	m.w.logf(m.name, "the guardian crashes")
+	m.guard.dead = true
+	m.guard = nil
+	m.unguarded = true
+	m.later(m.w.upTo(200*time.Millisecond), func() {
+		if m.agent != nil {
+			m.agent.die()
+			m.agent = nil
+		}
+		m.later(100*time.Millisecond+m.w.upTo(2*time.Second), m.startGuardian)
+	})
+}
