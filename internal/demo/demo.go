@@ -17,6 +17,7 @@ const (
 	formWithin  = 60 * time.Second // then it is said that something is wrong
 	lookEvery   = 200 * time.Millisecond
 	stopWithin  = 20 * time.Second // the nodes' orderly end
+	dropWithin  = 3 * time.Second  // the same, when their data is thrown away anyway
 	defaultTerm = 80               // columns
 )
 
@@ -211,7 +212,7 @@ func (d *demo) explain(ctx context.Context, took time.Duration) {
 	}
 	d.out.say("\nOne leader and %d streaming replica%s after %.1f s.\n", replicas, plural, took.Seconds())
 	d.list(ctx)
-	d.out.say("\n%s, whoever leads:\n  psql \"%s\"\n", d.out.bold("Connect to the leader"), d.connection(d.shown))
+	d.out.say("\n%s, whoever leads:\n  psql \"%s\"\n", d.out.bold("Connect to the leader"), d.connection(d.dir))
 	at := ""
 	if d.shown != DefaultDir {
 		at = " --dir " + quoted(d.shown)
@@ -228,7 +229,7 @@ func (d *demo) explain(ctx context.Context, took time.Duration) {
 	if d.Keep {
 		end = "ends the demo and keeps " + d.shown
 	}
-	d.out.say("\nCtrl-C %s. What happens is told here; the nodes' logs are in %s.", end, filepath.Join(d.shown, "n*", "node.log"))
+	d.out.say("\nCtrl-C %s. The nodes' logs are %s.\nWhat happens from now on:\n", end, filepath.Join(d.shown, "n*", "node.log"))
 }
 
 // quoted is a word for a shell.
@@ -279,11 +280,15 @@ func (d *demo) finish(ctx context.Context, hurry <-chan struct{}) error {
 		case <-ctx.Done():
 		}
 	}()
+	grace := dropWithin
+	if d.Keep {
+		grace = stopWithin
+	}
 	errs := make([]error, d.plan.Nodes)
 	var wg sync.WaitGroup
 	for i, n := range d.nodes() {
 		d.want(n, func(r *run) { r.wanted, r.frozen = false, false })
-		wg.Go(func() { errs[i] = n.end(ctx, stopWithin) })
+		wg.Go(func() { errs[i] = n.end(ctx, grace) })
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {

@@ -45,6 +45,9 @@ func (d *demo) obey(ctx context.Context, o order, say func(string)) error {
 		return err
 	}
 	say(what)
+	if l := before.leader(); l != nil && l.name == n.name() && (o.Verb == "crash" || o.Verb == "freeze") {
+		say(fmt.Sprintf("         it led: its lock stays in etcd until the lease ends, at most %d s (ttl) after the last renewal", ttl))
+	}
 	return d.tellUntilHealthy(ctx, before, n, began, time.Now(), say)
 }
 
@@ -82,7 +85,12 @@ func (d *demo) do(ctx context.Context, o order, n node) (string, error) {
 			return "", fmt.Errorf("%s is frozen and would not hear it; `demo thaw %s` first", name, name)
 		}
 		d.want(n, func(r *run) { r.wanted = false })
-		return name + ": asked to stop; it gives the lock back if it has it, and its etcd member stops last", n.end(ctx, stopWithin)
+		go func() { // the story begins while it stops
+			if err := n.end(ctx, stopWithin); err != nil {
+				d.out.event(err.Error())
+			}
+		}()
+		return name + ": asked to stop; it gives the lock back if it has it, and its etcd member stops last", nil
 	case "start":
 		if r.wanted {
 			return "", fmt.Errorf("%s runs already", name)
@@ -122,7 +130,7 @@ func (d *demo) tellUntilHealthy(ctx context.Context, last sight, n node, began, 
 	ctx, cancel := context.WithTimeout(ctx, healWithin)
 	defer cancel()
 	since := func() float64 { return time.Since(began).Seconds() }
-	first, disturbed := last, false
+	first, disturbed := last.leader(), false
 	for s := last; ; {
 		var err error
 		if s, err = d.feed.next(ctx, s); err != nil {
@@ -135,11 +143,12 @@ func (d *demo) tellUntilHealthy(ctx context.Context, last sight, n node, began, 
 			say(fmt.Sprintf("%5.1f s  %s", since(), line))
 		}
 		last = s
-		if s.healthy() {
-			say(d.ending(first, s, n, disturbed, since()))
+		l := s.leader()
+		disturbed = disturbed || first == nil || l == nil || l.name != first.name
+		if s.healthy() && d.settled(n) {
+			say(d.ending(s, n, disturbed, since()))
 			return nil
 		}
-		disturbed = disturbed || s.leader() == nil
 	}
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return ctx.Err()
@@ -147,10 +156,24 @@ func (d *demo) tellUntilHealthy(ctx context.Context, last sight, n node, began, 
 	return fmt.Errorf("not healthy after %.0f s: %s%s", healWithin.Seconds(), last.summary(), d.why(last))
 }
 
+// settled: a node that is not wanted any more has ended.
+func (d *demo) settled(n node) bool {
+	r := d.wants()[n.i]
+	if r.wanted || r.done == nil {
+		return true
+	}
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // ending is the last sentence of a story.
-func (d *demo) ending(first, s sight, n node, disturbed bool, seconds float64) string {
+func (d *demo) ending(s sight, n node, disturbed bool, seconds float64) string {
 	switch {
-	case disturbed || first.leader() == nil:
+	case disturbed:
 		return fmt.Sprintf("healthy again after %.1f s: %s", seconds, s.summary())
 	case !s.picture[n.i].wanted || s.picture[n.i].frozen:
 		return "clients notice nothing: " + s.summary()

@@ -19,6 +19,7 @@ const (
 	maxNodes     = 9
 	scope        = "demo"
 	host         = "127.0.0.1"
+	ttl          = 20 // seconds, of the leader's lock: the shortest that is allowed
 )
 
 // plan is one demo cluster: what must stay the same when it is started again.
@@ -137,7 +138,7 @@ etcd3:
 # Counts when the cluster is made; afterwards it is in the store.
 bootstrap:
   dcs:
-    ttl: 20
+    ttl: %[16]d
     loop_wait: 5
     retry_timeout: 5
     postgresql:
@@ -162,7 +163,7 @@ postgresql:
     - host replication replicator 127.0.0.1/32 scram-sha-256
 `, n.name(), scope, q(filepath.Join(n.folder(), "state")), at(n.restPort()), q(n.Control),
 		q(filepath.Join(n.folder(), "etcd")), at(n.clientPort()), at(n.peerPort()), strings.Join(peers, ", "),
-		at(n.postgresPort()), q(n.binDir), q(n.data()), q(filepath.Join(n.folder(), "pgpass")), q(n.Superuser), q(n.Replica))
+		at(n.postgresPort()), q(n.binDir), q(n.data()), q(filepath.Join(n.folder(), "pgpass")), q(n.Superuser), q(n.Replica), ttl)
 }
 
 // passFile holds the superuser's password for psql, so that it is neither typed

@@ -78,9 +78,12 @@ type growth struct {
 
 func newGrowth(out *screen, nodes []node) *growth {
 	g := &growth{out: out, began: time.Now(), steps: make([][]string, len(nodes)), ready: make([]time.Duration, len(nodes))}
-	for _, n := range nodes {
+	nothing := make(picture, len(nodes))
+	for i, n := range nodes {
 		g.names = append(g.names, n.name())
+		nothing[i] = status{name: n.name(), wanted: true}
 	}
+	g.see(nothing)
 	return g
 }
 
@@ -103,8 +106,9 @@ func (g *growth) see(p picture) {
 // step adds a step to a node's line if it is a new one.
 func (g *growth) step(i int, phrase string, ready bool) {
 	steps := g.steps[i]
-	if n := len(steps); n > 0 && steps[n-1] == phrase {
-		return
+	n := len(steps)
+	if n > 0 && (steps[n-1] == phrase || phrase == idle && steps[n-1] != "starting" && steps[n-1] != "etcd is up") {
+		return // a pause between two steps is not worth a word
 	}
 	g.steps[i] = append(steps, phrase)
 	g.ready[i] = 0

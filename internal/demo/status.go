@@ -46,17 +46,6 @@ func (p picture) leader() *status {
 	return nil
 }
 
-// streaming counts the replicas that follow the leader.
-func (p picture) streaming() (n int) {
-	l := p.leader()
-	for _, s := range p {
-		if l != nil && s.follows(l) {
-			n++
-		}
-	}
-	return n
-}
-
 func (s *status) follows(leader *status) bool {
 	return s.reached && s.role == "replica" && s.stream == "streaming" && s.timeline == leader.timeline
 }

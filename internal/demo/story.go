@@ -20,7 +20,7 @@ func (s *status) phrase() string {
 		return "etcd is up"
 	case s.leader:
 		return "leader"
-	case s.state == "running" && s.role == "replica" && s.stream == "streaming":
+	case s.role == "replica" && s.stream == "streaming":
 		return "streaming"
 	case s.state == "running" && s.role == "replica":
 		return "PostgreSQL is up"
@@ -29,6 +29,10 @@ func (s *status) phrase() string {
 	}
 	return stateWords(s.state)
 }
+
+// idle is a node whose PostgreSQL does not run: it waits for the store, for a
+// leader, or for its turn.
+const idle = "waits"
 
 // stateWords are the published states as somebody new to them understands them.
 func stateWords(state string) string {
@@ -42,7 +46,7 @@ func stateWords(state string) string {
 	case "stopping":
 		return "PostgreSQL stops"
 	case "stopped", "":
-		return "waits"
+		return idle
 	case "crashed":
 		return "PostgreSQL has crashed"
 	}
@@ -57,7 +61,7 @@ func tell(before, after picture) (lines []string) {
 	case is != nil && (was == nil || was.name != is.name):
 		lines = append(lines, fmt.Sprintf("%s leads now, on timeline %d: it accepts writes", is.name, is.timeline))
 	case is == nil && was != nil:
-		lines = append(lines, "nobody leads: no node accepts writes under the lock")
+		lines = append(lines, "nobody leads")
 	}
 	for i := range after {
 		if line := tellNode(&before[i], &after[i]); line != "" {
@@ -81,6 +85,8 @@ func tellNode(b, a *status) string {
 		return ""
 	case a.phrase() == "streaming":
 		return a.name + " streams from the leader"
+	case b.phrase() == "streaming" && a.phrase() == "PostgreSQL is up":
+		return a.name + " has lost its connection to the leader"
 	case b.leader && a.role == "primary":
 		return a.name + " has lost the lock"
 	}

@@ -119,6 +119,23 @@ func (a Admin) status(ctx context.Context, m *Member) {
 	})
 }
 
+// Leads asks the first endpoint only, with one message, whether its member leads.
+func (a Admin) Leads(ctx context.Context) (bool, error) {
+	if len(a.Endpoints) == 0 {
+		return false, errors.New("etcd: no endpoint to ask")
+	}
+	leads := false
+	err := a.with(ctx, a.Endpoints[:1], func(ctx context.Context, cli *clientv3.Client) error {
+		s, err := cli.Status(ctx, a.Endpoints[0])
+		if err != nil {
+			return fmt.Errorf("etcd: status of %s: %w", a.Endpoints[0], err)
+		}
+		leads = s.Leader == s.Header.MemberId
+		return nil
+	})
+	return leads, err
+}
+
 // MoveLeader moves etcd's leadership off the member awayFrom, to the one that
 // has most. It is no error, and moved is empty, when another member leads.
 //
