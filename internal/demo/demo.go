@@ -14,11 +14,13 @@ import (
 )
 
 const (
-	formWithin  = 60 * time.Second // then it is said that something is wrong
-	lookEvery   = 200 * time.Millisecond
-	stopWithin  = 20 * time.Second // the nodes' orderly end
-	dropWithin  = 3 * time.Second  // the same, when their data is thrown away anyway
-	defaultTerm = 80               // columns
+	formWithin = 60 * time.Second // then it is said that something is wrong
+	lookEvery  = 200 * time.Millisecond
+	// publishWithin is a bit more than loop_wait.
+	publishWithin = 7 * time.Second
+	stopWithin    = 20 * time.Second // the nodes' orderly end
+	dropWithin    = 3 * time.Second  // the same, when their data is thrown away anyway
+	defaultTerm   = 80               // columns
 )
 
 // Options are the command line of `tamada demo`.
@@ -141,9 +143,9 @@ func (d *demo) introduce() {
 	}
 	as := ""
 	if d.owner.switched {
-		as = "; everything runs as the user " + d.owner.name
+		as = "; all runs as user " + d.owner.name
 	}
-	d.out.say("Tamada demo: %s of %d nodes in %s, PostgreSQL %d%s\n", what, d.plan.Nodes, d.shown, d.Major, as)
+	d.out.say("Tamada demo: %s of %d nodes in %s\nPostgreSQL %d, etcd built in%s\n", what, d.plan.Nodes, d.shown, d.Major, as)
 }
 
 // watch looks at the nodes, again and again.
@@ -211,6 +213,7 @@ func (d *demo) explain(ctx context.Context, took time.Duration) {
 		plural = ""
 	}
 	d.out.say("\nOne leader and %d streaming replica%s after %.1f s.\n", replicas, plural, took.Seconds())
+	d.awaitPublished(ctx, l.name)
 	d.list(ctx)
 	d.out.say("\n%s, whoever leads:\n  psql \"%s\"\n", d.out.bold("Connect to the leader"), d.connection(d.dir))
 	at := ""
@@ -230,6 +233,20 @@ func (d *demo) explain(ctx context.Context, took time.Duration) {
 		end = "ends the demo and keeps " + d.shown
 	}
 	d.out.say("\nCtrl-C %s. The nodes' logs are %s.\nWhat happens from now on:\n", end, filepath.Join(d.shown, "n*", "node.log"))
+}
+
+// awaitPublished waits until the members say in the store what they are: the
+// table is made from that, and they write it when their loop comes around.
+func (d *demo) awaitPublished(ctx context.Context, leader string) {
+	ctx, cancel := context.WithTimeout(ctx, publishWithin)
+	defer cancel()
+	n, err := d.find(leader)
+	if err != nil {
+		return
+	}
+	for e := newEyes(&d.plan); ctx.Err() == nil && !e.published(ctx, n); {
+		_ = pause(ctx, lookEvery)
+	}
 }
 
 // quoted is a word for a shell.

@@ -107,8 +107,8 @@ func (g *growth) see(p picture) {
 func (g *growth) step(i int, phrase string, ready bool) {
 	steps := g.steps[i]
 	n := len(steps)
-	if n > 0 && (steps[n-1] == phrase || phrase == idle && steps[n-1] != "starting" && steps[n-1] != "etcd is up") {
-		return // a pause between two steps is not worth a word
+	if n > 0 && (steps[n-1] == phrase || early(phrase) < early(steps[n-1])) {
+		return // a pause, or a node that was too busy to answer, is not worth a word
 	}
 	g.steps[i] = append(steps, phrase)
 	g.ready[i] = 0
@@ -118,6 +118,20 @@ func (g *growth) step(i int, phrase string, ready bool) {
 	if !g.out.tty {
 		g.out.say("%5.1f s  %s: %s", time.Since(g.began).Seconds(), g.names[i], phrase)
 	}
+}
+
+// early numbers the steps before anything happens; they only
+// ever go forward, and none comes after a real one.
+func early(phrase string) int {
+	switch phrase {
+	case starting:
+		return 1
+	case etcdUp:
+		return 2
+	case idle:
+		return 3
+	}
+	return 4
 }
 
 const arrow = " → "

@@ -116,6 +116,24 @@ func (e *eyes) lookAt(ctx context.Context, n node) status {
 	return s
 }
 
+// published tells whether every member's own word in the store is that it runs
+// as the leader or streams from it.
+func (e *eyes) published(ctx context.Context, n node) bool {
+	var c struct {
+		Members []struct{ Role, State string }
+	}
+	code, body := e.get(ctx, n.api()+"/cluster")
+	if code != http.StatusOK || json.Unmarshal(body, &c) != nil {
+		return false
+	}
+	for _, m := range c.Members {
+		if m.Role == "leader" && m.State != "running" || m.Role != "leader" && m.State != "streaming" {
+			return false
+		}
+	}
+	return len(c.Members) == len(e.list)
+}
+
 // get returns the code of an answer, 0 when there is none.
 func (e *eyes) get(ctx context.Context, url string) (int, []byte) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)

@@ -15,9 +15,9 @@ func (s *status) phrase() string {
 	case !s.reached && !s.wanted:
 		return "down"
 	case !s.reached && !s.etcd:
-		return "starting"
+		return starting
 	case !s.reached:
-		return "etcd is up"
+		return etcdUp
 	case s.leader:
 		return "leader"
 	case s.role == "replica" && s.stream == "streaming":
@@ -30,9 +30,13 @@ func (s *status) phrase() string {
 	return stateWords(s.state)
 }
 
-// idle is a node whose PostgreSQL does not run: it waits for the store, for a
-// leader, or for its turn.
-const idle = "waits"
+// The phrases before anything happens. idle is a node whose PostgreSQL does not
+// run: it waits for the store, for a leader, or for its turn.
+const (
+	starting = "starting"
+	etcdUp   = "etcd is up"
+	idle     = "waits"
+)
 
 // stateWords are the published states as somebody new to them understands them.
 func stateWords(state string) string {
