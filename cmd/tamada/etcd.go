@@ -123,7 +123,14 @@ func printMembers(out io.Writer, list []embedded.Member) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "MEMBER\tID\tCLIENT\tPEER\tROLE\tSTATE\tSIZE\tINDEX\tVERSION")
 	var lost []string
+	voters, healthy := 0, 0
 	for _, m := range list {
+		if !m.Learner {
+			voters++
+			if m.Err == nil {
+				healthy++
+			}
+		}
 		name, role, state := m.Name, "follower", "healthy"
 		switch {
 		case m.Learner:
@@ -146,6 +153,10 @@ func printMembers(out io.Writer, list []embedded.Member) error {
 	}
 	if err := w.Flush(); err != nil {
 		return err
+	}
+	if healthy < voters/2+1 {
+		return fmt.Errorf("only %d of %d voting members answer, which is no majority: nothing can be written, and no node may lead. Start the nodes of %s",
+			healthy, voters, strings.Join(lost, ", "))
 	}
 	if len(lost) > 0 {
 		return fmt.Errorf("%d of %d members do not answer: %s. Start their nodes; where the data is lost, `tamada etcd replace NAME` first",
@@ -263,13 +274,13 @@ func administer(path string, timeout time.Duration, do func(context.Context, *co
 		}
 	}
 	cfg, err := config.Load(path, os.Environ())
+	if err != nil && path == "" {
+		return fmt.Errorf("%w; name a node's configuration with -c FILE", err)
+	}
 	if err != nil {
 		return err
 	}
 	a, err := open.Admin(cfg)
-	if errors.Is(err, open.ErrNoEmbedded) && path == "" {
-		return fmt.Errorf("%w; name a node's configuration with -c FILE", err)
-	}
 	if err != nil {
 		return err
 	}
@@ -279,7 +290,7 @@ func administer(path string, timeout time.Duration, do func(context.Context, *co
 	defer cancel()
 	err = do(ctx, cfg, a)
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%w\nNo majority of the members at %s has answered within %s: see that most nodes run and reach each other",
+		return fmt.Errorf("%w\nOf the members at %s too few have answered within %s: see that most nodes run and reach each other",
 			err, strings.Join(a.Endpoints, ", "), timeout)
 	}
 	return err

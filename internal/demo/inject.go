@@ -37,6 +37,9 @@ func (d *demo) obey(ctx context.Context, o order, say func(string)) error {
 		return err
 	}
 	before := d.feed.latest()
+	if before.picture == nil {
+		return errors.New("the demo is only just starting; try again in a moment")
+	}
 	d.out.event(fmt.Sprintf("asked to %s %s", o.Verb, n.name()))
 	began := time.Now()
 	what, err := d.do(ctx, o, n)
@@ -183,14 +186,8 @@ func (d *demo) ending(s sight, n node, disturbed bool, seconds float64) string {
 
 // why names the reason that explains most waits.
 func (d *demo) why(s sight) string {
-	up := 0
-	for i := range s.picture {
-		if s.picture[i].etcd || s.picture[i].frozen {
-			up++
-		}
-	}
-	if up < d.plan.Nodes/2+1 {
-		return fmt.Sprintf(". Only %d of %d etcd members run, and without a majority nobody may lead: start another node", up, d.plan.Nodes)
+	if !s.majority() {
+		return fmt.Sprintf(". Only %d of %d etcd members run, and without a majority nobody may lead: start another node", s.members(), d.plan.Nodes)
 	}
 	return fmt.Sprintf("; the logs are %s", d.shown+"/n*/node.log")
 }

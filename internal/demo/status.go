@@ -50,8 +50,8 @@ func (s *status) follows(leader *status) bool {
 	return s.reached && s.role == "replica" && s.stream == "streaming" && s.timeline == leader.timeline
 }
 
-// healthy: one node leads, and every other that should run and is not frozen
-// streams from it.
+// healthy: most etcd members run, one node leads, and every other that should
+// run and is not frozen streams from it.
 func (p picture) healthy() bool {
 	l, leaders := p.leader(), 0
 	for i := range p {
@@ -63,8 +63,21 @@ func (p picture) healthy() bool {
 			return false
 		}
 	}
-	return leaders == 1
+	return leaders == 1 && p.majority()
 }
+
+// members counts the etcd members that run.
+func (p picture) members() (n int) {
+	for i := range p {
+		if p[i].etcd {
+			n++
+		}
+	}
+	return n
+}
+
+// majority: enough etcd members run to decide anything.
+func (p picture) majority() bool { return p.members() >= len(p)/2+1 }
 
 // document is what the demo reads of GET /patroni.
 type document struct {

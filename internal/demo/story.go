@@ -62,6 +62,12 @@ func stateWords(state string) string {
 func tell(before, after picture) (lines []string) {
 	was, is := before.leader(), after.leader()
 	switch {
+	case before.majority() && !after.majority():
+		lines = append(lines, fmt.Sprintf("only %d of %d etcd members run, which is no majority: soon nobody may lead", after.members(), len(after)))
+	case !before.majority() && after.majority() && len(before) > 0:
+		lines = append(lines, "most etcd members run again")
+	}
+	switch {
 	case is != nil && (was == nil || was.name != is.name):
 		lines = append(lines, fmt.Sprintf("%s leads now, on timeline %d: it accepts writes", is.name, is.timeline))
 	case is == nil && was != nil:
@@ -81,7 +87,7 @@ func tellNode(b, a *status) string {
 		return a.name + ": its guardian has killed PostgreSQL, because the frozen agent could not renew the lease"
 	case a.frozen || !a.wanted:
 		return "" // said when it was done
-	case b.reached && !a.reached:
+	case !a.reached && (b.leader || b.phrase() == "streaming"):
 		return a.name + " does not answer"
 	case !a.reached || a.leader:
 		return ""
