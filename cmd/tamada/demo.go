@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -38,11 +37,11 @@ As root everything runs as the user postgres, to whom the folder belongs.`,
 			return runDemo(o)
 		},
 	}
-	c.PersistentFlags().StringVar(&o.Dir, "dir", demo.DefaultDir, "`FOLDER` of the demo; one with a kept cluster is gone on with")
 	f := c.Flags()
-	f.IntVar(&o.Nodes, "nodes", demo.DefaultNodes, "`NUMBER` of nodes")
-	f.IntVar(&o.Port, "port", demo.DefaultPort, "first `PORT`: PostgreSQL from it on, REST API from PORT+100 on, etcd from PORT+200 on")
-	f.BoolVar(&o.Keep, "keep", false, "keep the folder at the end")
+	f.StringVar(&o.Dir, "dir", demo.DefaultDir, "Folder of the demo; with a kept cluster in it, that one goes on. Default: "+demo.DefaultDir)
+	f.IntVar(&o.Nodes, "nodes", demo.DefaultNodes, fmt.Sprintf("Number of nodes. Default: %d", demo.DefaultNodes))
+	f.IntVar(&o.Port, "port", demo.DefaultPort, fmt.Sprintf("First port: PostgreSQL from it on, REST API 100 and etcd 200 above. Default: %d", demo.DefaultPort))
+	f.BoolVar(&o.Keep, "keep", false, "Keep the folder at the end.")
 	for _, v := range demo.Verbs {
 		c.AddCommand(injectCommand(v[0], v[1], &o.Dir))
 	}
@@ -56,18 +55,37 @@ func injectCommand(verb, means string, dir *string) *cobra.Command {
 		Short:   strings.ToUpper(means[:1]) + means[1:],
 		Long:    "In the running demo: " + means + ".\nPrints what happens until the cluster is healthy again, for at most 60 s.",
 		Example: "  tamada demo " + verb + " n1",
-		Args:    cobra.ExactArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return fmt.Errorf("name one node, for example: tamada demo %s n1", verb)
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
 			return demo.Inject(ctx, *dir, verb, args[0], guardian, c.OutOrStdout())
 		},
 	}
+	// The same variable as of `demo --dir crash`, whose value is the default here.
+	c.Flags().Var(folder{dir}, "dir", "Folder of the demo. Default: "+demo.DefaultDir)
 	if verb == "freeze" {
-		c.Flags().BoolVar(&guardian, "guardian", false, "freeze the guardian as well: what no process of the node can help against")
+		c.Flags().BoolVar(&guardian, "guardian", false, "Freeze the guardian as well; no process of the node can help against that.")
 	}
 	return c
 }
+
+// folder is a flag that leaves its variable alone unless it is given.
+type folder struct{ *string }
+
+func (f folder) String() string {
+	if f.string == nil {
+		return ""
+	}
+	return *f.string
+}
+func (f folder) Set(s string) error { *f.string = s; return nil }
+func (folder) Type() string         { return "string" }
 
 // runDemo runs the demo until it is interrupted; a second interrupt makes it
 // hurry.
@@ -83,13 +101,6 @@ func runDemo(o demo.Options) error {
 			return fmt.Errorf("`tamada list` has ended with code %d", code)
 		}
 		return nil
-	}
-	if abs, err := filepath.Abs(o.Program); err == nil && strings.ContainsRune(o.Program, '/') {
-		if wd, err := os.Getwd(); err == nil {
-			if rel, err := filepath.Rel(wd, abs); err == nil && !strings.HasPrefix(rel, "..") {
-				o.Program = rel
-			}
-		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -94,7 +94,7 @@ takes the configuration of any of its nodes.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.PersistentFlags().StringVarP(&path, "config-file", "c", "", "configuration `FILE` of a node (default: from the environment)")
+	c.PersistentFlags().StringVarP(&path, "config-file", "c", "", "Configuration file of a node. Default: the environment")
 	c.AddCommand(etcdMembers(&path), etcdReplace(&path), etcdSnapshot(&path), etcdRestore(&path))
 	return c
 }
@@ -178,7 +178,7 @@ func etcdReplace(path *string) *cobra.Command {
 joins by itself when it is started, and votes as soon as it has caught up. The
 other members must have a majority. Done again, it goes on where it stopped.`,
 		Example: "  tamada etcd replace pg-c -c /etc/tamada/node.yml",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("the member to replace; `tamada etcd members` lists them"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return administer(configFlag(c, *path), replaceTimeout, func(ctx context.Context, _ *config.Config, a embedded.Admin) error {
 				return a.Replace(ctx, args[0], func(line string) { fmt.Fprintln(c.OutOrStdout(), line) })
@@ -194,7 +194,7 @@ func etcdSnapshot(path *string) *cobra.Command {
 		Long: `Writes a snapshot of etcd to FILE, which only its owner may read, and checks it. It
 holds the keys of the cluster, not the databases.`,
 		Example: "  tamada etcd snapshot /var/backups/etcd-$(date +%F).db -c /etc/tamada/node.yml",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("the file of the snapshot"),
 		RunE: func(c *cobra.Command, args []string) error {
 			return administer(configFlag(c, *path), snapshotTimeout, func(ctx context.Context, _ *config.Config, a embedded.Admin) error {
 				fmt.Fprintf(c.OutOrStdout(), "asking %s for a snapshot\n", strings.Join(a.Endpoints, ", "))
@@ -225,7 +225,7 @@ when most members' data is lost for good:
 
 A data folder that has data is refused.`,
 		Example: "  sudo -u postgres tamada etcd restore /var/backups/etcd-2026-05-06.db -c /etc/tamada/node.yml",
-		Args:    cobra.ExactArgs(1),
+		Args:    exactly("the file of the snapshot"),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := config.Load(configFlag(c, *path), os.Environ())
 			if err != nil {
@@ -254,6 +254,16 @@ A data folder that has data is refused.`,
 			fmt.Fprintf(c.OutOrStdout(), "done for %s; do the same on %s, then start the nodes\n", m.Name, strings.Join(others, ", "))
 			return nil
 		},
+	}
+}
+
+// exactly wants one argument.
+func exactly(what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("expected one argument: %s", what)
+		}
+		return nil
 	}
 }
 
