@@ -119,6 +119,7 @@ func (n *node) lookRunning(ctx context.Context, f *agent.Facts, source *cluster.
 	}
 	f.Answers, f.InRecovery = true, o.InRecovery
 	f.LSN, f.Received, f.Replayed = o.Position(), o.Received(), o.ReplayLSN
+	f.ServerVersion, f.Postmaster = o.ServerVersion, o.PostmasterStarted
 	f.ReplicationState, f.ReplayPaused, f.Timeline = o.ReplicationState(), o.ReplayPaused, o.Timeline
 	for _, x := range o.Slots {
 		f.Slots = append(f.Slots, slots.Slot{Name: x.Name, Physical: x.Type == "physical", Active: x.Active,
