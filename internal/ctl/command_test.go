@@ -1,14 +1,19 @@
 package ctl
 
 import (
+	"bytes"
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"tamada/internal/cluster"
+	"tamada/internal/config"
+	"tamada/internal/dcs"
 	"tamada/internal/dcs/memory"
 )
 
@@ -104,13 +109,46 @@ func TestSeveralClustersAreListedOneAfterAnother(t *testing.T) {
 	}
 }
 
+// stopAfter ends a run once something was printed so often.
+type stopAfter struct {
+	bytes.Buffer
+	what string
+	n    int
+	stop func()
+}
+
+func (s *stopAfter) Write(p []byte) (int, error) {
+	n, err := s.Buffer.Write(p)
+	if strings.Count(s.String(), s.what) >= s.n {
+		s.stop()
+	}
+	return n, err
+}
+
+func TestWatchRepeatsOnOneStoreUntilItIsInterrupted(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	stdout, stderr := &stopAfter{what: "+ Cluster: batman", n: 3, stop: cancel}, &bytes.Buffer{}
+	server, opened := situation(t, "healthy"), 0
+	deps := Deps{Program: "patronictl", Stdin: strings.NewReader(""), Stdout: stdout, Stderr: stderr, Terminal: true, Now: time.Now,
+		Environ: []string{"PATRONI_ETCD3_HOST=h", "HOME=/nowhere"},
+		Open:    func(*config.Config) (dcs.Store, error) { opened++; return server.Open("ctl", dcs.Times{}, ""), nil }}
+	if code := Execute(ctx, Root(deps), []string{"list", "-W", "-w", "0.01", "batman"}); code != 1 || stderr.String() != "Aborted!\n" {
+		t.Errorf("exit code %d, %s", code, stderr)
+	}
+	if opened != 1 || strings.Count(stdout.String(), "\033[2J\033[1;1H+ Cluster: batman") != 3 {
+		t.Errorf("%d stores opened, printed\n%s", opened, stdout)
+	}
+}
+
 func TestStoreThatCannotBeReadIsAnError(t *testing.T) {
 	t.Parallel()
 	server := situation(t, "healthy")
 	server.Stop()
 	b := &bench{stores: map[string]*memory.Server{"batman": server}}
 	for _, command := range []string{"list", "topology", "history", "show-config", "edit-config"} {
-		if r := b.run(t, command); r.code != 1 || !strings.HasPrefix(r.stderr, "Error: read cluster batman from etcd3 at 127.0.0.1:1: ") || r.stdout != "" {
+		if r := b.run(t, command); r.code != 1 || !strings.HasPrefix(r.stderr, "Error: read cluster batman from etcd3: ") || !strings.HasSuffix(r.stderr, "ctl.yml says?)\n") || r.stdout != "" {
 			t.Errorf("%s: %+v", command, r)
 		}
 	}
