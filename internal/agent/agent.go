@@ -53,16 +53,17 @@ type Agent struct {
 	div   ha.Divergence
 	boot  ha.Bootstrap
 
-	task     *ha.Task
-	taskID   uint64
-	taskDo   ha.Decision
-	stopped  bool // the running task was cancelled
-	next     ha.Decision
-	last     *ha.Result
-	op       Operation
-	opRuns   uint64 // id of op
-	opID     uint64 // last number given to anything
-	comparer uint64 // id of the comparison under way, 0 for none
+	task       *ha.Task
+	taskID     uint64
+	taskDo     ha.Decision
+	stopped    bool         // the running task was cancelled
+	next       ha.Decision  // what follows the end of a cancelled task
+	roleBefore cluster.Role // when the task began
+	last       *ha.Result
+	op         Operation
+	opRuns     uint64 // id of op
+	opID       uint64 // last number given to anything
+	comparer   uint64 // id of the comparison under way, 0 for none
 
 	observing    uint64 // id of the observation under way, 0 for none
 	observeAgain bool
@@ -76,11 +77,17 @@ type Agent struct {
 	raceSince ha.Instant
 	released  ha.Instant
 	release   bool
-	offline   bool // demoted because the store was away
-	suspect   bool // the stream from the primary has ended
-	suspectAt ha.Instant
-	shutdown  bool
-	ended     bool
+	requests  ha.Requests
+	asking    uint64 // id of the request that the running task answers, 0 for none
+	paused    bool   // maintenance mode is on
+	// everStarted: a callback for a start, stop or change of role was issued by this
+	// process.
+	everStarted bool
+	offline     bool // demoted because the store was away
+	suspect     bool // the stream from the primary has ended
+	suspectAt   ha.Instant
+	shutdown    bool
+	ended       bool
 
 	duties   duties
 	line     string
@@ -204,6 +211,10 @@ func (a *Agent) handle(ev Event) {
 		a.published(ev)
 	case HistoryRead:
 		a.historyRead(ev)
+	case RestartRequested:
+		a.restartRequested(ev)
+	case ReinitRequested:
+		a.reinitRequested(ev)
 	case LocalChanged:
 		a.cfg.Local, a.cfg.Identity = ev.Local, ev.Identity
 		a.loopAt = a.now
@@ -354,6 +365,7 @@ func (a *Agent) configSeen(c *cluster.Cluster) {
 
 func (a *Agent) useSettings(s cluster.Settings) {
 	a.settings = s
+	a.pauseChanged(s.Pause)
 	a.lease.Terms = lease.Terms{TTL: s.TTL, LoopWait: s.LoopWait}
 	a.loopAt = min(a.loopAt, a.now+s.LoopWait)
 }
@@ -365,6 +377,12 @@ func (a *Agent) leaseEvent(ev lease.Event) {
 		case lease.Renew:
 			a.emit(RenewLease{Attempt: e.Attempt, Hold: a.hold, Timeout: e.Timeout})
 		case lease.Arm:
+			if a.settings.Pause {
+				// In maintenance mode nothing is fenced: the deadline is counted, so that the
+				// health checks and a resume know it, and nobody enforces it.
+				a.leaseEvent(lease.Acked{Seq: e.Seq})
+				continue
+			}
 			a.armed = true
 			a.emit(ArmGuardian{Seq: e.Seq, Deadline: e.Deadline, Hold: a.hold, TTL: a.settings.TTL})
 		case lease.Lost:
@@ -404,7 +422,7 @@ func (a *Agent) view() *ha.View {
 	v := &ha.View{Now: a.now, Wall: a.wall, Me: a.cfg.Name, Local: a.cfg.Local, Settings: a.settings, Instance: a.inst,
 		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost},
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
-		ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
+		Requests: a.requests, ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.DCS.Error = firstOf(a.store.watchErr, a.store.touchErr)
 	if v.DCS.Error == "" && a.lease.State() != lease.None {

@@ -159,6 +159,17 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 		a.operate(PutConfig{Doc: a.dynamic, Condition: configCondition(v)})
 	case ha.CancelTask:
 		a.cancel()
+	case ha.ClearFailover:
+		a.operate(PutFailover{Value: []byte("{}"), Condition: dcs.IfVersion(v.DCS.Cluster.Failover.Version)})
+	case ha.KeepCandidate:
+		f := cluster.Failover{Candidate: v.DCS.Cluster.Failover.Candidate}
+		a.operate(PutFailover{Value: f.JSON(), Condition: dcs.Any()})
+	case ha.Restart:
+		a.requests.Restart = nil
+		a.start(ha.TaskRestart, "", d)
+	case ha.DropRestart:
+		a.requests.Restart = nil
+		a.duties.touchNow()
 	case ha.StopPostgres:
 		a.start(ha.TaskStop, "", d)
 	case ha.Exit:
@@ -258,7 +269,14 @@ func (a *Agent) demote(d ha.Demote) {
 	a.div = ha.Divergence{Broken: a.div.Broken}
 	a.offline = d.Mode == ha.DemoteOffline
 	a.release = d.Mode == ha.DemoteImmediate || d.Mode == ha.DemoteGraceful
-	a.start(ha.TaskDemote, "", d)
+	kind := ha.TaskDemote
+	switch d.Action {
+	case "switchover":
+		kind = ha.TaskSwitchover
+	case "manual failover":
+		kind = ha.TaskManualFailover
+	}
+	a.start(kind, "", d)
 }
 
 func (a *Agent) compare(leader cluster.Member) {
@@ -365,6 +383,7 @@ func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 		a.duties.retention.Reset(a.now, a.store.view.Status.RetainSlots)
 		a.leaderIs(ev.Grant.Hold)
 		a.leaseEvent(lease.Acquired{Sent: ev.Sent, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
+		a.clearRequest()
 		switch {
 		case op.Reclaim != nil:
 			a.log(ha.Info, "took over the leader key of this node's previous agent")
@@ -377,6 +396,25 @@ func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 		a.log(ha.Info, "demoted self after trying and failing to obtain lock")
 	case dcs.Refused(ev.Err):
 		a.log(ha.Info, "following new leader after trying and failing to obtain lock")
+	}
+}
+
+// clearRequest takes the request that led to our acquisition off the store. In
+// maintenance mode its candidate stays, until the promotion is done: the key's
+// holder waits for it.
+func (a *Agent) clearRequest() {
+	f := a.store.view.Failover
+	switch {
+	case !f.Pending():
+	case a.settings.Pause && f.Leader != "" && f.Candidate != "":
+		a.log(ha.Info, "Updating failover key after acquiring leader lock...")
+		keep := cluster.Failover{Candidate: f.Candidate}
+		a.publish(cluster.KeyFailover, keep.JSON())
+	case a.settings.Pause && f.Candidate == a.cfg.Name && !a.inst.Primary():
+		// cleared after the promotion
+	default:
+		a.log(ha.Info, "Cleaning up failover key after acquiring leader lock...")
+		a.publish(cluster.KeyFailover, []byte("{}"))
 	}
 }
 

@@ -82,6 +82,13 @@ type PublishCluster struct {
 	Config    *cluster.Object
 }
 
+// PutFailover writes the failover key under a condition.
+type PutFailover struct {
+	Value     []byte
+	Condition dcs.Condition
+}
+
+func (PutFailover) operation()    {}
 func (TakeInitialize) operation() {}
 func (DropInitialize) operation() {}
 func (Acquire) operation()        {}
@@ -143,6 +150,19 @@ type ApplyConfig struct {
 	Settings cluster.Settings
 }
 
+// Answer ends a request of an operator: the code of the REST API and its text.
+type Answer struct {
+	ID   uint64
+	Code int
+	Text string
+}
+
+// Callback runs a configured callback in the background. Nothing comes back.
+type Callback struct {
+	Action string // on_start, on_stop, on_restart, on_reload, on_role_change
+	Role   cluster.Role
+}
+
 // Log writes one line.
 type Log struct {
 	Level ha.Level
@@ -171,5 +191,7 @@ func (ReadHistory) effect()    {}
 func (ArrangeSlots) effect()   {}
 func (Checkpoint) effect()     {}
 func (ApplyConfig) effect()    {}
+func (Answer) effect()         {}
+func (Callback) effect()       {}
 func (Log) effect()            {}
 func (Exit) effect()           {}

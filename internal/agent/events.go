@@ -1,6 +1,8 @@
 package agent
 
 import (
+	"time"
+
 	"tamada/internal/cluster"
 	"tamada/internal/dcs"
 	"tamada/internal/ha"
@@ -59,6 +61,8 @@ type Facts struct {
 	FollowNeeds ha.FollowNeeds
 
 	PendingRestart *cluster.Object
+	ServerVersion  int
+	Postmaster     time.Time // when it started
 }
 
 // PostmasterExited: the postmaster is gone.
@@ -90,6 +94,8 @@ type TaskEnded struct {
 	// Retry: what failed was not ours (the source of a rewind vanished); nothing was
 	// changed, and it may be tried again.
 	Retry bool
+	// StillStarting: a restart's time is over and the server still recovers.
+	StillStarting bool
 	// StoppedClean is the end of the history of a server that was stopped with a
 	// shutdown checkpoint and nothing left to replay.
 	StoppedClean *ha.Position
@@ -147,6 +153,21 @@ type HistoryRead struct {
 	Err   string
 }
 
+// RestartRequested: somebody wants PostgreSQL restarted. With a time it is
+// remembered, otherwise made now; [Answer] says what came of it.
+type RestartRequested struct {
+	ID      uint64
+	Request ha.RestartRequest
+	Drop    bool // forget the scheduled one instead
+}
+
+// ReinitRequested: somebody wants this replica made anew.
+type ReinitRequested struct {
+	ID         uint64
+	Force      bool // cancel what runs
+	FromLeader bool
+}
+
 // LocalChanged: the node's own configuration was read again.
 type LocalChanged struct {
 	Local    ha.Local
@@ -182,6 +203,8 @@ func (Checkpointed) event()      {}
 func (SlotsDone) event()         {}
 func (Published) event()         {}
 func (HistoryRead) event()       {}
+func (RestartRequested) event()  {}
+func (ReinitRequested) event()   {}
 func (LocalChanged) event()      {}
 func (ShutdownRequested) event() {}
 func (Inherited) event()         {}

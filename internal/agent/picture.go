@@ -27,8 +27,9 @@ type Picture struct {
 
 	Sysid          string
 	PendingRestart *cluster.Object
-	Task           string // name of the running task, "" for none
-	Line           string // last status line
+	Scheduled      *cluster.Object // the scheduled restart as the member key shows it
+	Task           string          // name of the running task, "" for none
+	Line           string          // last status line
 }
 
 // Picture makes one of the present state.
@@ -42,6 +43,9 @@ func (a *Agent) Picture() Picture {
 	if a.store.watchErr == "" && a.store.touchErr == "" {
 		p.Cluster = a.store.view
 	}
+	if r := a.requests.Restart; r != nil {
+		p.Scheduled = r.Published
+	}
 	if a.task != nil {
 		p.Task = a.task.Name()
 	}
@@ -51,7 +55,7 @@ func (a *Agent) Picture() Picture {
 // stopping tells whether the primary is being stopped: a load balancer must not
 // send anybody here any more.
 func (a *Agent) stopping() bool {
-	return a.shutdown || a.task != nil && (a.task.Kind == ha.TaskDemote || a.task.Kind == ha.TaskStop)
+	return a.shutdown || a.task != nil && a.task.Stops()
 }
 
 // Farewell is the member key to leave behind.

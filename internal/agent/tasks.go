@@ -13,7 +13,7 @@ func (a *Agent) start(kind ha.TaskKind, detail string, d ha.Decision) {
 	a.opID++
 	a.taskID, a.taskDo, a.stopped = a.opID, d, false
 	a.task = &ha.Task{Kind: kind, Detail: detail, Started: a.now}
-	a.last = nil
+	a.last, a.roleBefore = nil, a.inst.Role
 	a.taskBegins(kind, d)
 	a.emit(StartTask{ID: a.taskID, Kind: kind, Do: d})
 	a.duties.touchNow()
@@ -51,9 +51,12 @@ func (a *Agent) taskBegins(kind ha.TaskKind, d ha.Decision) {
 		if s := d.(ha.StartReplica); s.Source != nil {
 			i.Resumable, a.offline = nil, false
 		}
-	case ha.TaskFollowRestart, ha.TaskResume:
+	case ha.TaskFollowRestart, ha.TaskResume, ha.TaskRestart:
 		state(cluster.StateRestarting)
-	case ha.TaskDemote, ha.TaskStop:
+	case ha.TaskReinit:
+		state(cluster.StateCreatingReplica)
+		i.Role, i.Sysid = cluster.RoleUninitialized, ""
+	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
 		state(cluster.StateStopping)
 		i.CheckpointPending = false
 	case ha.TaskRewind, ha.TaskCrashRecovery:
@@ -74,10 +77,12 @@ func (a *Agent) taskProgress(ev TaskProgress) {
 	t := *a.task // views that were handed out keep the old one
 	t.Phase, t.PhaseAt, t.Checkpoint, t.End = ev.Phase, a.now, ev.Checkpoint, ev.End
 	a.task = &t
-	stopping := t.Kind == ha.TaskDemote || t.Kind == ha.TaskStop
+	stopping := a.stopping()
 	switch {
 	case t.Kind == ha.TaskPromote && t.Phase == ha.PhaseCommitted:
 		a.inst.Role, a.inst.CheckpointPending = cluster.RolePromoted, true
+		a.everStarted = true
+		a.emit(Callback{Action: "on_role_change", Role: cluster.RolePrimary})
 		a.duties.touchNow()
 	case stopping && t.Phase >= ha.PhaseSafe:
 		// Nobody can write any more: a shutdown checkpoint that takes longer than the
@@ -91,7 +96,7 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	if a.task == nil || ev.ID != a.taskID {
 		return
 	}
-	kind, detail := a.task.Kind, a.task.Detail
+	kind, detail, before := a.task.Kind, a.task.Detail, a.roleBefore
 	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now}
 	a.task = nil
 	if ev.Error != "" && !a.stopped {
@@ -104,13 +109,19 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	} else {
 		a.taskFailed(kind, ev)
 	}
+	a.taskAnswers(kind, ev)
+	a.callbacks(kind, before, ev.Error == "")
 	a.duties.touchNow()
-	if d := a.next; d != nil {
-		a.next = nil
-		a.demote(d.(ha.Demote))
-		return
+	next := a.next
+	a.next = nil
+	switch d := next.(type) {
+	case ha.Demote:
+		a.demote(d)
+	case ha.Reinitialize:
+		a.start(ha.TaskReinit, "", d)
+	default:
+		a.observe(false)
 	}
-	a.observe(false)
 }
 
 func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
@@ -118,10 +129,10 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 	switch kind {
 	case ha.TaskPostBootstrap:
 		a.boot.Post = ha.PostDone
-	case ha.TaskClone, ha.TaskReinitialize:
+	case ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit:
 		a.div = a.concluded(ha.DivergenceNone)
 		i.State, i.RecoveryDone = cluster.StateStopped, false
-		if kind == ha.TaskReinitialize {
+		if kind != ha.TaskClone {
 			a.last.Kind = ha.TaskClone // what follows is the same
 		}
 	case ha.TaskRewind:
@@ -131,6 +142,8 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 		i.RecoveryDone, i.State = true, cluster.StateStopped
 	case ha.TaskStartPrimary, ha.TaskResume:
 		i.Role, i.RecoveryDone, i.Resumable = cluster.RolePrimary, false, nil
+	case ha.TaskRestart:
+		i.RecoveryDone = false
 	case ha.TaskRestartFailure, ha.TaskFollowRestart, ha.TaskReload:
 		i.RecoveryDone = false
 		if a.div.State == ha.RewindDone {
@@ -140,7 +153,7 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 		i.Role, i.CheckpointPending = cluster.RolePrimary, true
 		a.div = ha.Divergence{}
 		a.emit(Checkpoint{})
-	case ha.TaskDemote, ha.TaskStop:
+	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
 		i.State, i.Role = cluster.StateStopped, cluster.RoleDemoted
 		if a.offline {
 			i.Resumable = ev.StoppedClean
@@ -158,7 +171,7 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		i.State = cluster.StateInitdbFailed
 	case ha.TaskPostBootstrap:
 		a.boot.Post = ha.PostFailed
-	case ha.TaskClone, ha.TaskReinitialize:
+	case ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit:
 		i.State = cluster.StateStopped
 	case ha.TaskRewind:
 		switch {
@@ -169,6 +182,11 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		}
 	case ha.TaskCrashRecovery:
 		i.RecoveryDone = true
+	case ha.TaskRestart:
+		i.State = cluster.StateRestartFailed
+		if i.Role == cluster.RolePrimary {
+			i.Role = cluster.RoleDemoted
+		}
 	case ha.TaskStartPrimary, ha.TaskRestartFailure, ha.TaskFollowRestart, ha.TaskResume:
 		i.State = cluster.StateStartFailed
 		if i.Role == cluster.RolePrimary {
@@ -176,7 +194,7 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		}
 	case ha.TaskPromote:
 		i.CheckpointPending = false
-	case ha.TaskDemote, ha.TaskStop:
+	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
 		i.State = cluster.StateStopFailed
 	case ha.TaskCancelBootstrap:
 		a.bootstrapCancelled()
@@ -237,7 +255,7 @@ func (a *Agent) takeFacts(f Facts) {
 	if f.Answers {
 		i.ObservedAt, i.InRecovery, i.Timeline, i.LSN = a.now, f.InRecovery, f.Timeline, f.LSN
 		i.Received, i.Replayed, i.ReplicationState, i.ReplayPaused = f.Received, f.Replayed, f.ReplicationState, f.ReplayPaused
-		i.PendingRestart = f.PendingRestart
+		i.PendingRestart, i.ServerVersion, i.Postmaster = f.PendingRestart, f.ServerVersion, f.Postmaster
 		a.duties.existing, a.duties.haveSlots = f.Slots, true
 		if f.ReplicationState == "streaming" || !f.InRecovery {
 			a.suspect = false
@@ -245,6 +263,10 @@ func (a *Agent) takeFacts(f Facts) {
 	}
 	if a.task == nil {
 		a.stateOf(f, first)
+		if f.Answers && !a.everStarted {
+			a.everStarted = true // attached to a running server
+			a.emit(Callback{Action: "on_start", Role: i.Role})
+		}
 	}
 	if a.lease.State() == lease.None && (!f.Running || f.Answers && f.InRecovery) {
 		a.disarm()

@@ -96,6 +96,7 @@ type bench struct {
 	environ []string
 	config  string
 	stdin   string
+	wrap    func(dcs.Store) dcs.Store
 }
 
 func (b *bench) run(t *testing.T, args ...string) result {
@@ -118,7 +119,11 @@ func (b *bench) run(t *testing.T, args ...string) result {
 			if s == nil {
 				s = memory.New(func() time.Duration { return 0 })
 			}
-			return s.Open("ctl", dcs.Times{}, ""), nil
+			var store dcs.Store = s.Open("ctl", dcs.Times{}, "")
+			if b.wrap != nil {
+				store = b.wrap(store)
+			}
+			return store, nil
 		}}
 	code := Execute(context.Background(), Root(deps), append([]string{"-c", path}, args...))
 	return result{code, stdout.String(), stderr.String()}

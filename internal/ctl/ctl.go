@@ -197,9 +197,20 @@ func (a *app) read(ctx context.Context, store dcs.Store, scope string) (*cluster
 	defer cancel()
 	c, err := store.Load(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("read cluster %s from %s at %s: %w", scope, a.cfg.Store, strings.Join(a.cfg.Etcd3.Hosts, ", "), err)
+		return nil, fmt.Errorf("read cluster %s from %s: %w (is the store running, and is it where %s says?)", scope, a.cfg.Store, err, a.storeSource())
 	}
 	return c, nil
+}
+
+// storeSource is where the store's address comes from, for hints.
+func (a *app) storeSource() string {
+	switch {
+	case a.url != "":
+		return "--dcs-url"
+	case a.file != "":
+		return a.file
+	}
+	return "the configuration"
 }
 
 // scope is the cluster named by an argument, by default the configured one.

@@ -42,7 +42,8 @@ func printMembers(w io.Writer, c *cluster.Cluster, scope, format string, extende
 		cells = append(cells, v.row(m, scope, format))
 	}
 	if !extended {
-		columns, cells = dropEmpty(columns, cells, optionalColumns)
+		hasHost := func(row []any) bool { return row[2] != "" }
+		columns, cells = dropEmpty(columns, cells, optionalColumns, hasHost)
 	}
 	human := format == "pretty" || format == formatTopology
 	if human {

@@ -128,13 +128,14 @@ func withTitle(drawn, title string) string {
 
 // number is a cell that holds an integer.
 func number[T ~int | ~int64 | ~uint32 | ~uint64](n T) json.Number {
-	return json.Number(fmt.Sprint(n))
+	return json.Number(fmt.Sprintf("%d", n))
 }
 
-// dropEmpty takes away columns of the given names in which no row has a value.
-func dropEmpty(columns []column, cells rows, optional []string) ([]column, rows) {
+// dropEmpty takes away columns of the given names in which none of the rows
+// that count has a value.
+func dropEmpty(columns []column, cells rows, optional []string, counts func(row []any) bool) ([]column, rows) {
 	for i := len(columns) - 1; i >= 0; i-- {
-		if !slices.Contains(optional, columns[i].name) || slices.ContainsFunc(cells, func(r []any) bool { return r[i] != "" }) {
+		if !slices.Contains(optional, columns[i].name) || slices.ContainsFunc(cells, func(r []any) bool { return counts(r) && r[i] != "" }) {
 			continue
 		}
 		columns = slices.Delete(slices.Clone(columns), i, i+1)

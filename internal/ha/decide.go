@@ -20,7 +20,7 @@ func Decide(v *View) Outcome {
 	case v.ReleaseDue && v.hasLock():
 		return do(ReleaseLeader{LSN: v.Instance.stoppedAt(), Why: "demoted"}, "Leader key released")
 	case v.leaseEnded():
-		return do(Demote{DemoteOffline}, "demoting self because the lease ended and could not be renewed")
+		return do(Demote{Mode: DemoteOffline}, "demoting self because the lease ended and could not be renewed")
 	}
 	if o, done := repairStore(v); done {
 		return o

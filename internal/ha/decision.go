@@ -2,6 +2,7 @@ package ha
 
 import (
 	"fmt"
+	"time"
 
 	"tamada/internal/cluster"
 )
@@ -105,8 +106,31 @@ type StartReplica struct{ Source *cluster.Member }
 // CrashRecover runs crash recovery in single-user mode.
 type CrashRecover struct{}
 
-// Demote stops a primary.
-type Demote struct{ Mode DemoteMode }
+// Demote stops a primary. Action, for the graceful mode, is switchover or manual
+// failover, and Checkpoint asks for the work of the shutdown checkpoint to be
+// done ahead, while clients can still write.
+type Demote struct {
+	Mode       DemoteMode
+	Action     string
+	Checkpoint bool
+}
+
+// ClearFailover empties the failover key, if it is still as seen.
+type ClearFailover struct{}
+
+// KeepCandidate rewrites the failover key with its candidate alone: in
+// maintenance mode the holder of the key waits for the promotion by it.
+type KeepCandidate struct{}
+
+// Restart restarts PostgreSQL.
+type Restart struct {
+	Timeout time.Duration
+	Primary bool            // it was the primary and stays it
+	Source  *cluster.Member // whom a replica follows, nil for nobody
+}
+
+// DropRestart forgets the scheduled restart.
+type DropRestart struct{}
 
 // DemoteMode is how a primary is stopped (reference ha.md 12).
 type DemoteMode string
@@ -130,8 +154,9 @@ type Rewind struct{ From cluster.Member }
 
 // Reinitialize removes the data directory and clones again.
 type Reinitialize struct {
-	From cluster.Member
-	Why  string
+	From           cluster.Member
+	Why            string
+	BaseBackupOnly bool // not by other methods
 }
 
 // Follow changes the source of a running replica.
@@ -190,6 +215,10 @@ func (WriteConfig) decision()      {}
 func (CancelTask) decision()       {}
 func (StopPostgres) decision()     {}
 func (Exit) decision()             {}
+func (ClearFailover) decision()    {}
+func (KeepCandidate) decision()    {}
+func (Restart) decision()          {}
+func (DropRestart) decision()      {}
 
 // wait is an outcome that does nothing and says why.
 func wait(format string, args ...any) Outcome {

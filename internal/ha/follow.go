@@ -15,6 +15,13 @@ func secondary(v *View) Outcome {
 	o := follow(v,
 		"demoting self because I do not have the lock and I was a leader",
 		"no action. I am ("+v.Me+"), a secondary, and following a leader ("+v.DCS.Cluster.LeaderName()+")")
+	if _, idle := o.Do.(Wait); idle {
+		if r, done := scheduledRestart(v); done {
+			o = r
+		} else if r.Again > 0 {
+			o.Again, o.Notes = r.Again, append(o.Notes, r.Notes...)
+		}
+	}
 	v.lockNote(&o)
 	return o
 }
@@ -46,7 +53,7 @@ func follow(v *View, demoteReason, followReason string) Outcome {
 			return wait("continue to run as primary without lock")
 		}
 		// Another node may be a primary already: no checkpoint, no hand-over, end it.
-		return do(Demote{DemoteImmediateNoLock}, "%s", demoteReason)
+		return do(Demote{Mode: DemoteImmediateNoLock}, "%s", demoteReason)
 	}
 	if !i.Answers {
 		return Outcome{Do: Wait{}, Line: followReason}
@@ -63,6 +70,9 @@ func follow(v *View, demoteReason, followReason string) Outcome {
 	if source == nil {
 		// Nobody to follow: the settings stay as they are. What still comes from an
 		// old source was written before the lock was lost.
+		if v.paused() && v.DCS.Unlocked() {
+			return wait("no action. I am (%s)", v.Me)
+		}
 		return wait("%s", followReason)
 	}
 	if i.FollowNeeds.Checked && i.FollowNeeds.Source == source.Name && i.FollowNeeds.Change != NoChange {

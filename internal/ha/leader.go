@@ -44,7 +44,9 @@ func keepLeading(v *View) Outcome {
 	case !i.Answers && i.Role != cluster.RolePrimary:
 		return Outcome{Do: Observe{}}
 	case i.Primary():
-		return wait("no action. I am (%s), the leader with the lock", v.Me)
+		return leadOn(v)
+	case v.paused() && v.DCS.Cluster.Failover.Pending() && v.DCS.Cluster.Failover.Candidate == v.Me && v.Task == nil && !v.failed(TaskPromote):
+		return do(Promote{}, "waiting to become primary after promote...")
 	case v.paused():
 		return do(ReleaseLeader{Why: "not a primary"}, "removed leader lock because postgres is not running as primary")
 	case v.failed(TaskPromote) && v.Last.Ended > v.ReleasedAt:
@@ -55,6 +57,22 @@ func keepLeading(v *View) Outcome {
 		return do(ResumePrimary{}, "going on as the leader where I stopped, because nobody led in between")
 	}
 	return do(Promote{}, "promoted self to leader because I had the session lock")
+}
+
+// leadOn is the ordinary cycle of a primary: requests first.
+func leadOn(v *View) Outcome {
+	o, done := failoverRequest(v)
+	if done {
+		return o
+	}
+	if r, done := scheduledRestart(v); done {
+		return r
+	} else if r.Again > 0 && (o.Again == 0 || r.Again < o.Again) {
+		o.Again = r.Again
+		o.Notes = append(o.Notes, r.Notes...)
+	}
+	o.Do, o.Line = Wait{}, "no action. I am ("+v.Me+"), the leader with the lock"
+	return o
 }
 
 // resumable tells whether an instance that was demoted only because the store

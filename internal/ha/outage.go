@@ -20,7 +20,7 @@ func outage(v *View) Outcome {
 	case v.mayWrite():
 		return wait("continue to run as a leader until the lease ends, because DCS is not accessible")
 	}
-	o := do(Demote{DemoteOffline}, "demoted self because DCS is not accessible and I was a leader")
+	o := do(Demote{Mode: DemoteOffline}, "demoted self because DCS is not accessible and I was a leader")
 	o.note(Info, "demoting self because DCS is not accessible and I was a leader")
 	return o
 }

@@ -28,6 +28,9 @@ func MemberKey(v *View, id Identity) cluster.Member {
 	if m.PendingRestart {
 		m.PendingRestartReason = i.PendingRestart
 	}
+	if r := v.Requests.Restart; r != nil {
+		m.ScheduledRestart = r.Published
+	}
 	if !publishesPositions(v) {
 		return m
 	}

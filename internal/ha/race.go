@@ -76,6 +76,11 @@ func eligible(v *View) eligibility {
 		e := eligibility{}
 		e.outcome.note(Info, "backoff: skip leader race after a failed promotion and releasing the lock voluntarily")
 		return e
+	case v.paused() && v.DCS.Cluster.Failover.Pending() && v.DCS.Cluster.Failover.ScheduledAt == "" && !cluster.NoFailover(v.Local.Tags):
+		if e := requestedElsewhere(v); e.verdict != no || !i.Primary() {
+			return e
+		}
+		return eligibility{}
 	case i.State.Starting() && !i.Answers:
 		return eligibility{}
 	case !i.Answers && !i.Primary():
@@ -90,8 +95,14 @@ func eligible(v *View) eligibility {
 		return e
 	case i.Primary():
 		return eligibility{verdict: yes}
-	case v.paused(), cluster.NoFailover(v.Local.Tags), v.Divergence.Broken:
+	case v.Divergence.Broken:
 		return eligibility{}
+	case v.paused():
+		return eligibility{}
+	case cluster.NoFailover(v.Local.Tags):
+		return eligibility{}
+	case v.DCS.Cluster.Failover.Pending():
+		return requestedElsewhere(v)
 	case v.Watchdog.Unusable:
 		e := eligibility{}
 		e.outcome.note(Warning, "Watchdog device is not usable")
@@ -118,7 +129,16 @@ func healthiest(v *View) eligibility {
 		return eligibility{verdict: undecided, outcome: Outcome{Do: Observe{}}}
 	}
 	former := v.DCS.Healthy.LeaderName()
-	answers, ask, waiting := v.answersOf(candidate.Rivals(v.Me, v.DCS.Healthy, v.DCS.Cluster), v.RaceSince, former)
+	e := compareWith(v, candidate.Rivals(v.Me, v.DCS.Healthy, v.DCS.Cluster), former, true)
+	if until := v.DCS.UnlockedAt + resumeWait; e.verdict == yes && v.Now < until && v.formerLeaderResumes(former) {
+		e.verdict, e.outcome = undecided, Outcome{Do: Wait{}, Again: until}
+	}
+	return e
+}
+
+// compareWith compares us with these rivals, asking them first.
+func compareWith(v *View, rivals []cluster.Member, former string, checkLag bool) eligibility {
+	answers, ask, waiting := v.answersOf(rivals, v.RaceSince, former)
 	switch {
 	case len(ask) > 0:
 		return eligibility{verdict: undecided, outcome: Outcome{Do: PollPeers{ask}}}
@@ -127,7 +147,7 @@ func healthiest(v *View) eligibility {
 	}
 	c := candidate.Compare(
 		candidate.Self{Name: v.Me, LSN: v.Instance.LSN, Timeline: v.Instance.Timeline, Tags: v.Local.Tags}, answers,
-		candidate.Rules{CheckLag: true, LeaderLSN: v.DCS.Cluster.Status.LSN, MaximumLag: v.Settings.MaximumLagOnFailover,
+		candidate.Rules{CheckLag: checkLag, LeaderLSN: v.DCS.Cluster.Status.LSN, MaximumLag: v.Settings.MaximumLagOnFailover,
 			CheckTimeline: v.Settings.CheckTimeline, ClusterTimeline: v.DCS.Cluster.History.Timeline(), FormerLeader: former})
 	e := eligibility{verdict: verdictOf(c.Healthiest)}
 	for _, n := range c.Notes {
@@ -139,23 +159,16 @@ func healthiest(v *View) eligibility {
 	}
 	if !c.Healthiest {
 		e.outcome.Again, e.outcome.RaceLost = v.Now+raceAgain, true
-		return e
-	}
-	if until := v.DCS.UnlockedAt + resumeWait; v.Now < until && formerLeaderResumes(answers, former, v.Instance.LSN) {
-		e.verdict, e.outcome = undecided, Outcome{Do: Wait{}, Again: until}
 	}
 	return e
 }
 
 // formerLeaderResumes tells whether the member that led before is alive as a
 // replica that knows at least as much as we do.
-func formerLeaderResumes(answers []candidate.Answer, former string, mine cluster.LSN) bool {
-	for _, a := range answers {
-		if a.Name == former && a.Limitation() == "" && !a.Primary && a.LSN > 0 && a.LSN >= mine {
-			return true
-		}
-	}
-	return false
+func (v *View) formerLeaderResumes(former string) bool {
+	r, ok := v.Peers.Results[former]
+	a := &r.Answer
+	return ok && r.Asked >= v.RaceSince && a.Limitation() == "" && !a.Primary && a.LSN > 0 && a.LSN >= v.Instance.LSN
 }
 
 // answersOf collects the members' answers to questions asked at or after since.
@@ -188,6 +201,7 @@ func (v *View) answersOf(members []cluster.Member, since Instant, former string)
 	return answers, ask, until
 }
 
+// possibility is the answer of possible, or whom to ask before there is one.
 type possibility struct {
 	good    bool
 	ask     []cluster.Member
@@ -197,11 +211,15 @@ type possibility struct {
 
 // possible tells whether somebody could take over from us (reference ha.md
 // 10.3), by answers asked at or after since. reference, when not 0, is the
-// shutdown checkpoint that they must have.
-func possible(v *View, since Instant, reference cluster.LSN) possibility {
+// shutdown checkpoint that they must have; only, when not empty, is the one
+// member that may.
+func possible(v *View, since Instant, reference cluster.LSN, only string) possibility {
 	var p possibility
 	var answers []candidate.Answer
 	for _, m := range candidate.Rivals(v.Me, nil, v.DCS.Cluster) {
+		if only != "" && m.Name != only {
+			continue
+		}
 		r, have := v.Peers.Results[m.Name]
 		asked, pending := v.Peers.Pending[m.Name]
 		fresh := have && r.Asked >= since

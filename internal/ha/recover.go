@@ -35,7 +35,7 @@ func recoverInstance(v *View) Outcome {
 
 // startFailed tells whether the last thing we did was a start that failed.
 func startFailed(v *View) bool {
-	return v.failed(TaskStartPrimary) || v.failed(TaskRestartFailure) || v.failed(TaskFollowRestart) || v.failed(TaskResume)
+	return v.failed(TaskRestart) || v.failed(TaskStartPrimary) || v.failed(TaskRestartFailure) || v.failed(TaskFollowRestart) || v.failed(TaskResume)
 }
 
 // afterFailedStart gives others a chance before the next attempt (reference
@@ -100,7 +100,7 @@ func starting(v *View) (Outcome, bool) {
 		o := Outcome{}
 		if v.Instance.Role == cluster.RolePrimary {
 			// It will accept writes as soon as it is ready.
-			return do(Demote{DemoteImmediateNoLock}, "stopped PostgreSQL while starting up because leader key was lost"), true
+			return do(Demote{Mode: DemoteImmediateNoLock}, "stopped PostgreSQL while starting up because leader key was lost"), true
 		}
 		o.note(Info, "Still starting up as a standby.")
 		return o, false
@@ -120,7 +120,7 @@ func starting(v *View) (Outcome, bool) {
 // failoverIfPossible demotes when somebody else could take over. It asks the
 // members first; done is false when nobody can.
 func failoverIfPossible(v *View, line, note string) (Outcome, bool) {
-	p := possible(v, v.Now-answersGood, 0)
+	p := possible(v, v.Now-answersGood, 0, "")
 	switch {
 	case len(p.ask) > 0:
 		return Outcome{Do: PollPeers{p.ask}}, true
@@ -129,7 +129,7 @@ func failoverIfPossible(v *View, line, note string) (Outcome, bool) {
 	case !p.good:
 		return Outcome{}, false
 	}
-	o := do(Demote{DemoteImmediate}, "%s", line)
+	o := do(Demote{Mode: DemoteImmediate}, "%s", line)
 	o.Notes = p.notes
 	if note != "" {
 		o.note(Info, "%s", note)

@@ -13,7 +13,7 @@ func shutdown(v *View) Outcome {
 		o := do(Exit{LeavePostgres: true}, "")
 		o.note(Info, "Leader key is not deleted and Postgresql is not stopped due paused state")
 		return o
-	case v.Task != nil && v.Task.Kind != TaskStop && v.Task.Kind != TaskDemote:
+	case v.Task != nil && !v.Task.Stops():
 		return do(CancelTask{}, "cancelling %s, because the agent was asked to end", v.Task.Name())
 	case v.Task != nil:
 		if !v.DCS.Reachable {

@@ -4,7 +4,7 @@ import "tamada/internal/cluster"
 
 // taskRuns decides while a long action is in progress (reference ha.md 7).
 func taskRuns(v *View) Outcome {
-	if v.Task.Kind == TaskDemote || v.Task.Kind == TaskStop {
+	if v.Task.Stops() {
 		return handover(v)
 	}
 	if v.leads() {
@@ -32,22 +32,31 @@ func stopUnleased(v *View) (Outcome, bool) {
 	if v.Task.Kind == TaskPromote && v.Task.Phase < PhaseCommitted {
 		return do(CancelTask{}, "lost leader before promote"), true
 	}
-	if v.Task.Kind == TaskDemote || v.Task.Kind == TaskStop {
+	if v.Task.Stops() {
 		return Outcome{}, false // it is being stopped already
 	}
 	if v.Instance.Primary() || v.Instance.Role == cluster.RolePrimary || v.Task.makesPrimary() {
-		o := do(Demote{DemoteImmediateNoLock}, "lost leader lock during %s", v.Task.Name())
+		o := do(Demote{Mode: DemoteImmediateNoLock}, "lost leader lock during %s", v.Task.Name())
 		o.note(Info, "Demoting primary during %s", v.Task.Name())
 		return o, true
 	}
 	return Outcome{}, false
 }
 
+// Stops tells whether the task stops PostgreSQL for good.
+func (t *Task) Stops() bool {
+	switch t.Kind {
+	case TaskDemote, TaskStop, TaskSwitchover, TaskManualFailover:
+		return true
+	}
+	return false
+}
+
 // makesPrimary tells whether the task ends, or may end, with a server that
 // accepts writes.
 func (t *Task) makesPrimary() bool {
 	switch t.Kind {
-	case TaskPromote, TaskStartPrimary, TaskResume:
+	case TaskPromote, TaskStartPrimary, TaskResume, TaskRestart:
 		return true
 	}
 	return false
@@ -62,6 +71,15 @@ func crashRecoveryTooLong(v *View) (Outcome, bool) {
 	return failoverIfPossible(v, "terminated crash recovery because of startup timeout", "")
 }
 
+// requestedCandidate is the member that a pending request names: it must have
+// the checkpoint itself (trap 9).
+func requestedCandidate(v *View) string {
+	if f := v.DCS.Cluster.Failover; f.Pending() {
+		return f.Candidate
+	}
+	return ""
+}
+
 // handover gives the key away as soon as the shutdown checkpoint has reached
 // somebody who can take over, while the postmaster may still live: a slow
 // archive_command can keep it for long (reference postgresql.md 14). The
@@ -72,7 +90,7 @@ func handover(v *View) Outcome {
 	if !v.hasLock() || v.Task.Phase != PhaseCheckpointed || v.paused() {
 		return wait("%s", line)
 	}
-	o := possible(v, v.Task.PhaseAt, v.Task.Checkpoint)
+	o := possible(v, v.Task.PhaseAt, v.Task.Checkpoint, requestedCandidate(v))
 	if o.good {
 		r := do(ReleaseLeader{LSN: v.Task.End, Why: "another member has everything"}, "%s, released the leader key", line)
 		r.Notes = o.notes

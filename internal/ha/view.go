@@ -135,6 +135,11 @@ type Instance struct {
 	// yet, because the CHECKPOINT after the promotion is not done.
 	CheckpointPending bool
 
+	// ServerVersion is server_version_num of the last observation, 150018.
+	ServerVersion int
+	// Postmaster is when the running postmaster started; zero when not known.
+	Postmaster time.Time
+
 	// PendingRestart are the parameters that wait for a restart, with their old and
 	// new values; empty when none do.
 	PendingRestart *cluster.Object
@@ -243,6 +248,10 @@ const (
 	TaskStop            TaskKind = "stopping"
 	TaskReload          TaskKind = "changing primary_conninfo"
 	TaskCancelBootstrap TaskKind = "cancelling bootstrap"
+	TaskRestart         TaskKind = "restart"
+	TaskReinit          TaskKind = "reinitialize"
+	TaskSwitchover      TaskKind = "switchover: demote"
+	TaskManualFailover  TaskKind = "manual failover: demote"
 )
 
 // Task is the running one.
@@ -340,5 +349,24 @@ type Watchdog struct{ Unusable bool }
 // issue.)
 type Failsafe struct{ Active bool }
 
-// Requests are what operators asked of this node. (A later issue.)
-type Requests struct{}
+// Requests are what operators asked of this node and what waits for its time.
+type Requests struct {
+	Restart *RestartRequest // scheduled; lives in this agent's memory only
+}
+
+// RestartRequest asks to restart PostgreSQL under conditions (reference ha.md
+// 17). Zero values ask for nothing.
+type RestartRequest struct {
+	At      time.Time     // zero for now
+	Timeout time.Duration // 0: primary_start_timeout
+	Role    cluster.Role
+	// Below restarts only a server older than this (16.4 is 160004).
+	Below int
+	// Pending restarts only a server that waits for a restart.
+	Pending bool
+	// Postmaster is when the postmaster of the time of the request had started; a
+	// scheduled restart is dropped when it is another one by then.
+	Postmaster time.Time
+	// Published is the request as the member key shows it.
+	Published *cluster.Object
+}

@@ -75,9 +75,10 @@ type node struct {
 	nameChecked bool       // belongs to watchStore
 	reloading   sync.Mutex // one writer of the configuration files at a time
 
-	task  taskSlot
-	watch watcher
-	facts factCache
+	task     taskSlot
+	requests requests
+	watch    watcher
+	facts    factCache
 
 	slotsMu sync.Mutex // one plan for slots at a time
 
@@ -214,6 +215,10 @@ func (n *node) execute(effects []agent.Effect) {
 			go n.arrangeSlots(e)
 		case agent.Checkpoint:
 			go n.checkpoint()
+		case agent.Callback:
+			n.pg.RunCallback(e.Action, e.Role)
+		case agent.Answer:
+			n.requests.end(e)
 		}
 	}
 }

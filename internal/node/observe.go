@@ -67,7 +67,6 @@ func (n *node) look(ctx context.Context, source *cluster.Member) (f agent.Facts,
 	if err == nil {
 		f.Running = true
 		s.postmaster, s.postmasterStart = h.PID(), h.Start()
-		h.Close()
 	} else if !errors.Is(err, proc.ErrNotRunning) {
 		n.log.Error("could not tell whether PostgreSQL runs", "error", err)
 	}
@@ -119,6 +118,7 @@ func (n *node) lookRunning(ctx context.Context, f *agent.Facts, source *cluster.
 	}
 	f.Answers, f.InRecovery = true, o.InRecovery
 	f.LSN, f.Received, f.Replayed = o.Position(), o.Received(), o.ReplayLSN
+	f.ServerVersion, f.Postmaster = o.ServerVersion, o.PostmasterStarted
 	f.ReplicationState, f.ReplayPaused, f.Timeline = o.ReplicationState(), o.ReplayPaused, o.Timeline
 	for _, x := range o.Slots {
 		f.Slots = append(f.Slots, slots.Slot{Name: x.Name, Physical: x.Type == "physical", Active: x.Active,

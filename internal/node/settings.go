@@ -45,10 +45,12 @@ func (n *node) reloadPostgres(doc *cluster.Object) {
 	if doc != n.dynamic.Load() {
 		return // a newer one is on its way
 	}
-	if h, err := n.pg.Postmaster(); err == nil {
-		h.Close()
-		if _, err := n.pg.Reload(n.ctx, n.snapshot.Load().Role, false); err != nil {
+	if _, err := n.pg.Postmaster(); err == nil {
+		role := n.snapshot.Load().Role
+		if reloaded, err := n.pg.Reload(n.ctx, role, false); err != nil {
 			n.log.Error("could not put the new configuration of PostgreSQL in force", "error", err)
+		} else if reloaded {
+			n.pg.RunCallback("on_reload", role)
 		}
 	}
 	dir := n.pg.Settings().DataDir

@@ -43,7 +43,7 @@ func (t *taskSlot) stop(id uint64) {
 // interrupted.
 func changesFolder(k ha.TaskKind) bool {
 	switch k {
-	case ha.TaskBootstrap, ha.TaskPostBootstrap, ha.TaskClone, ha.TaskReinitialize, ha.TaskRewind, ha.TaskCrashRecovery:
+	case ha.TaskBootstrap, ha.TaskPostBootstrap, ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit, ha.TaskRewind, ha.TaskCrashRecovery:
 		return true
 	}
 	return false
@@ -87,7 +87,7 @@ func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEn
 // task failed.
 func (n *node) wholeAfter(k ha.TaskKind, err error) bool {
 	switch k {
-	case ha.TaskClone, ha.TaskReinitialize:
+	case ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit:
 		state, _ := n.pg.DataDir()
 		return state == postgres.DirEmpty // the copy was cleaned away
 	case ha.TaskCrashRecovery:
@@ -108,8 +108,8 @@ func (n *node) do(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) 
 	case ha.TaskCancelBootstrap:
 		return n.cancelBootstrap(ctx)
 	case ha.TaskClone:
-		return n.clone(ctx, e.Do.(ha.Clone).From)
-	case ha.TaskReinitialize:
+		return n.clone(ctx, e.Do.(ha.Clone).From, false)
+	case ha.TaskReinitialize, ha.TaskReinit:
 		return n.reinitialize(ctx, e.Do.(ha.Reinitialize))
 	case ha.TaskStartPrimary:
 		return n.startServer(ctx, postgres.StartOptions{Role: cluster.RolePrimary})
@@ -125,10 +125,12 @@ func (n *node) do(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) 
 		return n.resume(ctx)
 	case ha.TaskFollowRestart, ha.TaskReload:
 		return n.followSource(ctx, e.Do.(ha.Follow))
-	case ha.TaskDemote:
-		return n.stop(ctx, e.ID, e.Do.(ha.Demote).Mode, end)
+	case ha.TaskRestart:
+		return n.restart(ctx, e.Do.(ha.Restart), end)
+	case ha.TaskDemote, ha.TaskSwitchover, ha.TaskManualFailover:
+		return n.demote(ctx, e.ID, e.Do.(ha.Demote), end)
 	case ha.TaskStop:
-		return n.stop(ctx, e.ID, ha.DemoteGraceful, end)
+		return n.demote(ctx, e.ID, ha.Demote{Mode: ha.DemoteGraceful}, end)
 	}
 	return fmt.Errorf("no such task: %s", e.Kind)
 }
@@ -170,12 +172,12 @@ func (n *node) cancelBootstrap(ctx context.Context) error {
 
 func (n *node) stopTimeout() time.Duration { return n.settings().RetryTimeout }
 
-func (n *node) clone(ctx context.Context, from cluster.Member) error {
+func (n *node) clone(ctx context.Context, from cluster.Member, baseBackupOnly bool) error {
 	up := upstream(&from)
 	if up == nil {
 		return fmt.Errorf("member %s has no usable address: %q", from.Name, from.ConnURL)
 	}
-	_, err := n.pg.Clone(ctx, postgres.CloneOptions{From: up})
+	_, err := n.pg.Clone(ctx, postgres.CloneOptions{From: up, BaseBackupOnly: baseBackupOnly})
 	return err
 }
 
@@ -191,7 +193,7 @@ func (n *node) reinitialize(ctx context.Context, d ha.Reinitialize) error {
 	if err := n.pg.RemoveData(); err != nil {
 		return err
 	}
-	return n.clone(ctx, d.From)
+	return n.clone(ctx, d.From, d.BaseBackupOnly)
 }
 
 func (n *node) startServer(ctx context.Context, o postgres.StartOptions) error {
@@ -244,10 +246,27 @@ func (n *node) followSource(ctx context.Context, d ha.Follow) error {
 	return err
 }
 
-// stop stops a server. The reports on the way let the key be handed over, and
+// restart restarts the server as what it is. A server that cannot be started
+// again in time goes on recovering; that is not a failure of the stop.
+func (n *node) restart(ctx context.Context, d ha.Restart, end *agent.TaskEnded) error {
+	o := postgres.StartOptions{Role: cluster.RoleReplica, Timeout: d.Timeout, Upstream: upstream(d.Source)}
+	if d.Primary {
+		o.Role = cluster.RolePrimary
+	}
+	// The checkpoint is done ahead, while clients can still write.
+	started, err := n.pg.Restart(ctx, postgres.StopOptions{Checkpoint: true}, o)
+	if err == nil && started == postgres.StartedStarting {
+		end.StillStarting = true
+		return errors.New("PostgreSQL is still starting")
+	}
+	return err
+}
+
+// demote stops a server. The reports on the way let the key be handed over, and
 // the guardian be disarmed, before the last process has ended.
-func (n *node) stop(ctx context.Context, id uint64, mode ha.DemoteMode, end *agent.TaskEnded) error {
-	o := postgres.StopOptions{Mode: postgres.StopFast,
+func (n *node) demote(ctx context.Context, id uint64, d ha.Demote, end *agent.TaskEnded) error {
+	mode := d.Mode
+	o := postgres.StopOptions{Mode: postgres.StopFast, Checkpoint: d.Checkpoint,
 		OnSafepoint: func() { n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseSafe}) },
 		OnShutdown: func(_ context.Context, checkpoint, last cluster.LSN) {
 			n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseCheckpointed, Checkpoint: checkpoint, End: last})

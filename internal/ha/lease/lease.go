@@ -126,6 +126,10 @@ type Acked struct{ Seq uint64 }
 // Permit: the loop is alive and PostgreSQL is what it should be.
 type Permit struct{}
 
+// Rearm: the guardian has to know the deadline in force, because it was told
+// that there is nothing to guard.
+type Rearm struct{}
+
 // Released: the key was given up on purpose.
 type Released struct{}
 
@@ -149,6 +153,7 @@ func (Refused) event()     {}
 func (Failed) event()      {}
 func (Acked) event()       {}
 func (Permit) event()      {}
+func (Rearm) event()       {}
 func (Released) event()    {}
 func (Taken) event()       {}
 func (ClockJumped) event() {}
@@ -230,6 +235,8 @@ func (l *Lease) Handle(now Instant, ev Event) []Effect {
 		l.acked(now, ev.Seq)
 	case Permit:
 		l.permit = max(l.permit, now+l.Terms.PermitFor())
+	case Rearm:
+		effects = l.rearm(now)
 	case Released:
 		l.end()
 	case Taken:
@@ -323,6 +330,17 @@ func (l *Lease) distrust(now Instant) []Effect {
 	l.attempt, l.nextAt = 0, now
 	l.permit = max(l.permit, now+Margin(l.Terms.TTL))
 	return nil
+}
+
+// rearm tells the guardian the deadline in force once more and renews at once.
+func (l *Lease) rearm(now Instant) []Effect {
+	if !l.Holds(now) {
+		return nil
+	}
+	l.armSeq++
+	l.arming = append(l.arming, armed{seq: l.armSeq, deadline: l.deadline, ttl: l.ttl})
+	l.nextAt = now
+	return []Effect{Arm{Seq: l.armSeq, Deadline: l.deadline}}
 }
 
 func (l *Lease) lose(r Reason) []Effect {

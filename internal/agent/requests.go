@@ -1,0 +1,157 @@
+package agent
+
+import (
+	"tamada/internal/cluster"
+	"tamada/internal/ha"
+	"tamada/internal/ha/lease"
+)
+
+// Codes of the answers to operators' requests (reference rest-api.md 10, 11).
+const (
+	codeOK        = 200
+	codeAccepted  = 202
+	codeNotFound  = 404
+	codeConflict  = 409
+	codeRefused   = 503
+	codeNoDCSView = 503
+)
+
+func (a *Agent) answer(id uint64, code int, text string) {
+	if id != 0 {
+		a.emit(Answer{ID: id, Code: code, Text: text})
+	}
+}
+
+// restartRequested takes up a restart now, or remembers it for its time.
+func (a *Agent) restartRequested(ev RestartRequested) {
+	r := ev.Request
+	switch {
+	case ev.Drop && a.requests.Restart == nil:
+		a.answer(ev.ID, codeNotFound, "no restarts are scheduled")
+	case ev.Drop:
+		a.requests.Restart = nil
+		a.duties.touchNow()
+		a.answer(ev.ID, codeOK, "scheduled restart deleted")
+	case !r.At.IsZero() && a.requests.Restart != nil:
+		a.answer(ev.ID, codeConflict, "Another restart is already scheduled")
+	case !r.At.IsZero():
+		r.Postmaster = a.inst.Postmaster
+		a.requests.Restart = &r
+		a.duties.touchNow()
+		a.answer(ev.ID, codeAccepted, "Restart scheduled")
+	default:
+		a.restartNow(ev.ID, &r)
+	}
+}
+
+func (a *Agent) restartNow(id uint64, r *ha.RestartRequest) {
+	v := a.view()
+	switch why := ha.RestartRefused(v, r); {
+	case why != "":
+		a.log(ha.Info, "not proceeding with the restart: "+why)
+		a.answer(id, codeRefused, "restart conditions are not satisfied")
+		return
+	case a.task != nil:
+		a.answer(id, codeRefused, ha.AlreadyInProgress(a.task))
+		return
+	case a.shutdown || a.inst.Data != ha.DataPresent:
+		a.answer(id, codeRefused, "restart failed")
+		return
+	}
+	a.asking = id
+	a.start(ha.TaskRestart, "", ha.RestartDecision(v, r))
+}
+
+// reinitRequested throws this replica's data away and copies it again, if the
+// decision core allows it.
+func (a *Agent) reinitRequested(ev ReinitRequested) {
+	v := a.view()
+	from, why := ha.Reinitializable(v, ev.FromLeader)
+	switch {
+	case why != "":
+		a.answer(ev.ID, codeRefused, why)
+	case a.shutdown:
+		a.answer(ev.ID, codeRefused, "the agent is about to end")
+	case a.task != nil && !ev.Force:
+		a.answer(ev.ID, codeRefused, ha.AlreadyInProgress(a.task))
+	default:
+		d := ha.Reinitialize{From: from, Why: "an operator asked for it", BaseBackupOnly: ev.FromLeader}
+		if a.task != nil {
+			a.next = d
+			a.cancel()
+		} else {
+			a.start(ha.TaskReinit, "", d)
+		}
+		a.answer(ev.ID, codeOK, "reinitialize started")
+	}
+}
+
+// taskAnswers ends the request that the task was for.
+func (a *Agent) taskAnswers(kind ha.TaskKind, ev TaskEnded) {
+	id := a.asking
+	if id == 0 || kind != ha.TaskRestart {
+		return
+	}
+	a.asking = 0
+	switch {
+	case ev.Error == "":
+		a.answer(id, codeOK, "restarted successfully")
+	case ev.StillStarting:
+		a.answer(id, codeRefused, "postgres is still starting")
+	default:
+		a.answer(id, codeRefused, "restart failed")
+	}
+}
+
+// pauseChanged begins or ends maintenance mode. In it nothing is fenced. After
+// it the guardian has to know the deadline again before the primary may be
+// relied on, and whatever people have done to the data meanwhile is looked at
+// anew.
+func (a *Agent) pauseChanged(paused bool) {
+	if paused == a.paused {
+		return
+	}
+	a.paused = paused
+	a.duties.touchNow()
+	if paused {
+		a.log(ha.Info, "maintenance mode begins: nothing is started, stopped, promoted or fenced")
+		a.disarm()
+		return
+	}
+	a.log(ha.Info, "maintenance mode has ended")
+	a.div = ha.Divergence{Broken: a.div.Broken}
+	a.last = nil
+	a.leaseEvent(lease.Rearm{})
+	a.observe(false)
+}
+
+// callbacks runs what is configured for the end of a task (reference ha.md 20).
+func (a *Agent) callbacks(kind ha.TaskKind, before cluster.Role, ok bool) {
+	role := a.inst.Role
+	call := func(action string) { a.emit(Callback{Action: action, Role: role}) }
+	switch kind {
+	case ha.TaskStartPrimary, ha.TaskResume:
+		if before == cluster.RolePrimary {
+			call("on_start")
+		} else {
+			call("on_role_change")
+		}
+	case ha.TaskRestartFailure:
+		if ok && (before == cluster.RolePrimary || before == cluster.RoleDemoted) && a.everStarted {
+			call("on_role_change")
+		} else if ok {
+			call("on_start")
+		}
+	case ha.TaskRestart, ha.TaskFollowRestart:
+		if ok {
+			call("on_restart")
+		}
+	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
+		if ok {
+			call("on_stop")
+		}
+	}
+	if ok {
+		a.everStarted = true
+	}
+}
