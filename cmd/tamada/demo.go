@@ -107,8 +107,14 @@ func runDemo(o demo.Options) error {
 	hurry := make(chan struct{})
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	// Nobody reads any more (`tamada demo | head`): the end, but an orderly one.
+	unread := make(chan os.Signal, 1)
+	signal.Notify(unread, syscall.SIGPIPE)
 	go func() {
-		<-signals
+		select {
+		case <-signals:
+		case <-unread:
+		}
 		cancel()
 		<-signals
 		close(hurry)

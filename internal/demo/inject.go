@@ -49,7 +49,7 @@ func (d *demo) obey(ctx context.Context, o order, say func(string)) error {
 	}
 	say(what)
 	if l := before.leader(); l != nil && l.name == n.name() && (o.Verb == "crash" || o.Verb == "freeze") {
-		say(fmt.Sprintf("         it led: its lock stays in etcd until the lease ends, at most %d s (ttl) after the last renewal", ttl))
+		say(fmt.Sprintf("         it led: its lock stays in etcd until the lease ends, %d s (ttl) after the last renewal or so", ttl))
 	}
 	return d.tellUntilHealthy(ctx, before, n, began, time.Now(), say)
 }
