@@ -103,7 +103,14 @@ func TestTakenPortIsNamed(t *testing.T) {
 
 func TestFolderThatTheOwnerCannotReachIsFound(t *testing.T) {
 	t.Parallel()
-	root := t.TempDir()
+	root, err := os.MkdirTemp("", "demo-test-") // t.TempDir is closed to others
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	if err := os.Chmod(root, 0o755); err != nil {
+		t.Fatal(err)
+	}
 	closed := filepath.Join(root, "home")
 	if err := os.Mkdir(closed, 0o700); err != nil {
 		t.Fatal(err)
