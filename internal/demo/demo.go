@@ -58,6 +58,7 @@ type demo struct {
 // run is what the demo wants of a node and knows of its guardian.
 type run struct {
 	wanted, frozen bool
+	replaced       bool          // the guardian has replaced the frozen agent
 	done           chan struct{} // closed when the guardian has ended; nil before the first start
 }
 
@@ -152,10 +153,11 @@ func (d *demo) introduce() {
 func (d *demo) watch(ctx context.Context, e *eyes) {
 	for ctx.Err() == nil {
 		began := time.Now()
+		d.noticeReplaced()
 		wants := d.wants()
 		p := e.look(ctx)
 		for i := range p {
-			p[i].wanted, p[i].frozen = wants[i].wanted, wants[i].frozen
+			p[i].wanted, p[i].frozen, p[i].replaced = wants[i].wanted, wants[i].frozen, wants[i].replaced
 		}
 		if ctx.Err() != nil {
 			return
@@ -164,6 +166,22 @@ func (d *demo) watch(ctx context.Context, e *eyes) {
 		if pause(ctx, lookEvery) != nil {
 			return
 		}
+	}
+}
+
+// noticeReplaced finds nodes that are not frozen any more although nobody thawed
+// them: a guardian does not wait for an agent that hangs.
+func (d *demo) noticeReplaced() {
+	for i, r := range d.wants() {
+		n := d.nodes()[i]
+		if !r.frozen || n.stopped() {
+			continue
+		}
+		d.want(n, func(now *run) {
+			if now.frozen && now.done == r.done {
+				now.frozen, now.replaced = false, true
+			}
+		})
 	}
 }
 

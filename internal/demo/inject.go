@@ -78,6 +78,9 @@ func (d *demo) do(ctx context.Context, o order, n node) (string, error) {
 		return d.freeze(n, o.Guardian, r.frozen)
 	case "thaw":
 		if !r.frozen {
+			if r.replaced {
+				return "", fmt.Errorf("%s is not frozen any more: its guardian has replaced the agent", name)
+			}
 			return "", fmt.Errorf("%s is not frozen", name)
 		}
 		d.want(n, func(r *run) { r.frozen = false })
@@ -111,7 +114,7 @@ func (d *demo) freeze(n node, guardian, frozen bool) (string, error) {
 	if frozen {
 		return "", fmt.Errorf("%s is frozen already; `demo thaw %s` lets it go on", n.name(), n.name())
 	}
-	kinds, what := []kind{agentProcess}, "its agent; the guardian is there to enforce the lease"
+	kinds, what := []kind{agentProcess}, "its agent; the guardian looks after it and enforces the lease"
 	if guardian {
 		kinds, what = []kind{guardianProcess, agentProcess}, "its agent and its guardian: nothing of ours can enforce the lease now; on a server the watchdog or the service manager would"
 	}
@@ -123,7 +126,7 @@ func (d *demo) freeze(n node, guardian, frozen bool) (string, error) {
 		_, err := n.signal(syscall.SIGCONT, kinds...)
 		return "", errors.Join(fmt.Errorf("%s is only just starting; try again in a moment", n.name()), err)
 	}
-	d.want(n, func(r *run) { r.frozen = true })
+	d.want(n, func(r *run) { r.frozen, r.replaced = true, false })
 	return n.name() + ": froze " + what, nil
 }
 

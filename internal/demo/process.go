@@ -102,6 +102,36 @@ func (n node) signal(sig syscall.Signal, kinds ...kind) (count int, err error) {
 	return count, nil
 }
 
+// guarded tells whether a guardian of the node runs.
+func (n node) guarded() bool {
+	list, err := n.processes()
+	if err != nil {
+		return false
+	}
+	found := false
+	for _, p := range list {
+		found = found || p.kind == guardianProcess
+		p.Close()
+	}
+	return found
+}
+
+// stopped tells whether the guardian or the agent is stopped by a signal.
+func (n node) stopped() bool {
+	list, err := n.processes()
+	if err != nil {
+		return true // not known: as it was
+	}
+	found := false
+	for _, p := range list {
+		if st, err := proc.ReadStat(p.PID()); err == nil && st.State == 'T' && p.kind != etcdProcess {
+			found = true
+		}
+		p.Close()
+	}
+	return found
+}
+
 // kill ends everything of the node at once, as a machine's failure does. The
 // guardian goes first, or it would start the others again.
 func (n node) kill(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // starter starts processes from one thread that lives as long as the demo. The
@@ -61,20 +62,35 @@ func (d *demo) start(n node) error {
 	return nil
 }
 
+// successorWithin is how long an agent may take to start another guardian when
+// its own is gone.
+const successorWithin = 3 * time.Second
+
 // await reaps a guardian and says so when nobody wanted it to end.
 func (d *demo) await(n node, cmd *exec.Cmd, done chan struct{}) {
 	_ = cmd.Wait()
-	meant := true
-	d.want(n, func(r *run) {
-		if r.done == done {
-			meant, r.wanted = !r.wanted, false
-		}
-	})
-	close(done)
-	if !meant {
-		d.out.event(fmt.Sprintf("%s has ended unexpectedly (%s); see %s. `%s demo start %s%s` starts it again",
-			n.name(), cmd.ProcessState, n.log(), d.Options.Program, n.name(), d.dirFlag()))
+	defer close(done)
+	if !d.unwantedEnd(n, done) {
+		return
 	}
+	for end := time.Now().Add(successorWithin); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		if n.guarded() {
+			d.out.event(fmt.Sprintf("%s: its guardian has ended (%s), and its agent has started another", n.name(), cmd.ProcessState))
+			return
+		}
+	}
+	if !d.unwantedEnd(n, done) {
+		return
+	}
+	d.want(n, func(r *run) { r.wanted, r.frozen = false, false })
+	d.out.event(fmt.Sprintf("%s has ended unexpectedly (%s); see %s. `%s demo start %s%s` starts it again",
+		n.name(), cmd.ProcessState, n.log(), d.Options.Program, n.name(), d.dirFlag()))
+}
+
+// unwantedEnd: the guardian of this start was wanted to run on.
+func (d *demo) unwantedEnd(n node, done chan struct{}) bool {
+	r := d.wants()[n.i]
+	return r.done == done && r.wanted
 }
 
 // environ is the nodes' environment. What configures Tamada, PostgreSQL or a

@@ -85,6 +85,8 @@ func tellNode(b, a *status) string {
 	switch {
 	case b.server && !a.server && a.frozen:
 		return a.name + ": its guardian has killed PostgreSQL, because the frozen agent could not renew the lease"
+	case !b.replaced && a.replaced:
+		return a.name + ": its guardian has ended the agent that hung and started a new one" + untouched(b, a)
 	case a.frozen || !a.wanted:
 		return "" // said when it was done
 	case !a.reached && (b.leader || b.phrase() == "streaming"):
@@ -101,6 +103,13 @@ func tellNode(b, a *status) string {
 		return a.name + " has lost the lock"
 	}
 	return a.name + ": " + a.phrase()
+}
+
+func untouched(b, a *status) string {
+	if b.server && a.server {
+		return "; PostgreSQL was not touched"
+	}
+	return ""
 }
 
 // summary is the cluster in one line.

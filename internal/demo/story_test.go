@@ -26,6 +26,8 @@ func frozen(s status) status {
 	return s
 }
 
+func replaced(s status) status { s.replaced = true; return s }
+
 func fenced(s status) status { s.server = false; return s }
 
 func cut(s status) status { s.stream = ""; return s }
@@ -46,6 +48,9 @@ func TestStoryTellsWhatChanged(t *testing.T) {
 			[]string{"n2 leads now, on timeline 2: it accepts writes", "n3 streams from the leader"}},
 		{"fenced", picture{frozen(leader("n1", 1)), replica("n2", 1), replica("n3", 1)}, picture{fenced(frozen(leader("n1", 1))), replica("n2", 1), replica("n3", 1)},
 			[]string{"n1: its guardian has killed PostgreSQL, because the frozen agent could not renew the lease"}},
+		{"hung agent replaced", picture{frozen(leader("n1", 1)), replica("n2", 1), replica("n3", 1)}, picture{replaced(leader("n1", 1)), replica("n2", 1), replica("n3", 1)},
+			[]string{"n1 leads now, on timeline 1: it accepts writes",
+				"n1: its guardian has ended the agent that hung and started a new one; PostgreSQL was not touched"}},
 		{"leader does not answer", whole, picture{gone, replica("n2", 1), replica("n3", 1)}, []string{"nobody leads", "n1 does not answer"}},
 		{"no majority", whole, picture{leader("n1", 1), down("n2"), down("n3")},
 			[]string{"only 1 of 3 etcd members run, which is no majority: soon nobody may lead"}},

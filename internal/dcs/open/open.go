@@ -18,10 +18,20 @@ import (
 // on with, "" for a new one. The network is not touched unless a login is
 // configured.
 func Store(ctx context.Context, cfg *config.Config, times dcs.Times, session string, log *slog.Logger) (dcs.Store, error) {
+	o := options(cfg)
+	o.Times, o.Session, o.Logger = times, session, log
+	if len(o.Hosts) == 0 && o.Proxy == "" && o.SRV == "" {
+		return nil, errors.New("the configuration names no etcd server: set etcd3.hosts or etcd3.embedded")
+	}
+	return etcd3.Open(ctx, o)
+}
+
+// options are what the configuration says of etcd.
+func options(cfg *config.Config) etcd3.Options {
 	e := &cfg.Etcd3
 	o := etcd3.Options{Namespace: cfg.Namespace, Scope: cfg.Scope, Name: cfg.Name, Hosts: Hosts(e, cfg.Name), Proxy: e.Proxy,
 		UseProxies: e.UseProxies, SRV: e.SRV, SRVSuffix: e.SRVSuffix, Protocol: e.Protocol, Username: e.Username,
-		Password: string(e.Password), CACert: e.CACert, Cert: e.Cert, Key: e.Key, Times: times, Session: session, Logger: log}
+		Password: string(e.Password), CACert: e.CACert, Cert: e.Cert, Key: e.Key}
 	if e.Embedded != nil && len(e.Hosts) == 0 && e.Embedded.Cert != "" {
 		o.Protocol = "https" // the embedded members speak nothing else then
 		if o.CACert == "" {
@@ -31,10 +41,7 @@ func Store(ctx context.Context, cfg *config.Config, times dcs.Times, session str
 			o.Cert, o.Key = e.Embedded.Cert, e.Embedded.Key
 		}
 	}
-	if len(o.Hosts) == 0 && o.Proxy == "" && o.SRV == "" {
-		return nil, errors.New("the configuration names no etcd server: set etcd3.hosts or etcd3.embedded")
-	}
-	return etcd3.Open(ctx, o)
+	return o
 }
 
 // Hosts are the servers to ask: those configured, or else the clients of all
