@@ -161,8 +161,14 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 	case ha.TaskClone, ha.TaskReinitialize:
 		i.State = cluster.StateStopped
 	case ha.TaskRewind:
-		if !a.stopped {
+		switch {
+		case a.stopped:
+		case a.div.Broken:
 			a.div = a.concluded(ha.RewindFailed)
+		default:
+			// It did not begin: the leader was gone before the first byte. The folder is
+			// as whole, and as diverged, as before; compare again.
+			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now}
 		}
 	case ha.TaskCrashRecovery:
 		i.RecoveryDone = true
