@@ -23,7 +23,7 @@ const upgradeWait = 40 * time.Second
 func nodeConfig(c *cobra.Command, args []string) (*config.Config, error) {
 	path := first(args)
 	if path == "" {
-		path, _ = c.Flags().GetString("config-file")
+		path, _ = c.Root().Flags().GetString("config-file")
 	}
 	if path == "" {
 		return nil, errors.New("which node? Give its configuration: tamada -c FILE " + c.Name())

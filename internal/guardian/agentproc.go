@@ -152,7 +152,11 @@ func (p *process) agentEnded(how string) {
 		}
 	}
 	p.agent = child{}
-	if !p.policy.leaving {
+	switch {
+	case p.policy.leaving:
+	case p.policy.makingRoom():
+		p.Log.Info("the agent has made room for its successor")
+	default:
 		p.Log.Error("the agent has ended; PostgreSQL runs on, a new agent is started", "how", how, "in_a_row", p.policy.Crashes()+1)
 	}
 	p.handle(AgentExited{})
