@@ -21,7 +21,6 @@ import (
 	"tamada/internal/dcs/embedded"
 	"tamada/internal/dcs/open"
 	"tamada/internal/node"
-	"tamada/internal/postgres/proc"
 )
 
 const (
@@ -42,9 +41,8 @@ func etcdMemberCommand(code *int) *cobra.Command {
 		}}
 }
 
-// runEtcdMember runs the node's etcd member until SIGTERM, or until the guardian
-// is gone: a member that nobody looks after would keep its ports from the one
-// that the next guardian starts. The other members go on meanwhile.
+// runEtcdMember runs the node's etcd member until SIGTERM. It does not depend on
+// its guardian: when that is gone, the next one takes the member over.
 func runEtcdMember(path string) (int, error) {
 	cfg, log, err := load(path)
 	if err != nil {
@@ -57,16 +55,6 @@ func runEtcdMember(path string) (int, error) {
 	rotate(c.LogPath, log)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	parent, err := proc.Open(os.Getppid(), 0)
-	if err != nil {
-		return 1, fmt.Errorf("the guardian is gone: %w", err)
-	}
-	go func() {
-		if parent.Wait(ctx) == nil {
-			log.Warn("the guardian is gone; the etcd member stops with it")
-			stop()
-		}
-	}()
 	if err := embedded.Run(ctx, c); err != nil {
 		log.Error(err.Error())
 		return 1, nil
