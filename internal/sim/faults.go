@@ -34,6 +34,17 @@ var faults = []fault{
 		})
 	}},
 	{"guardian crash", 3, func(w *World, m *machine, _ time.Duration) { m.guardianDies() }},
+	{"guardian freeze", 4, func(w *World, m *machine, d time.Duration) {
+		g := m.guard
+		if g == nil || g.frozen {
+			return
+		}
+		g.frozen = true
+		w.after(d, func() {
+			w.disturb(m)
+			m.post(g.thaw)
+		})
+	}},
 	{"postgres crash", 10, func(w *World, m *machine, _ time.Duration) { m.post(m.serverGone) }},
 	{"machine crash", 10, func(w *World, m *machine, d time.Duration) {
 		if !m.up {
@@ -132,6 +143,34 @@ var faults = []fault{
 			m.post(func() { g.handle(guardian.Terminate{}) })
 		}
 	}},
+	// The following are drawn by no seed: scripts use them.
+	{"slow answers", 0, func(w *World, m *machine, d time.Duration) { m.slowAnswers = w.now + d }},
+	{"slow crash recovery", 0, func(w *World, m *machine, d time.Duration) {
+		m.slowStart = d
+		m.post(m.serverGone)
+	}},
+	{"slow shutdown", 0, func(w *World, m *machine, d time.Duration) {
+		m.slowStop = d
+		if g := m.guard; g != nil {
+			m.post(func() { g.handle(guardian.Terminate{}) })
+		}
+	}},
+	{"frozen store leader, and cut off after", 0, func(w *World, m *machine, d time.Duration) {
+		// Until the thaw the member can reach no other server of the store; then it
+		// reaches none at all.
+		s := w.store
+		s.frozenTerm, s.thawsAt = s.term, w.now+d
+		for _, c := range s.clients {
+			c.frozen = c.p.m == m
+		}
+		s.down = true
+		w.after(time.Second, func() { w.storeBack() })
+		w.after(d+50*time.Millisecond, func() {
+			s.frozenTerm = 0
+			w.sever(m.idx, w.storeIdx(), 60*time.Second)
+			w.sever(w.storeIdx(), m.idx, 60*time.Second)
+		})
+	}},
 	{"disk lost", 2, func(w *World, m *machine, d time.Duration) {
 		// A machine comes back with an empty disk, when others have the data.
 		whole := 0
@@ -202,7 +241,11 @@ func (w *World) inject(f *fault, m *machine, d time.Duration) {
 	w.Stats.Faults++
 	w.Stats.kinds[f.kind]++
 	w.logf("fault", "%s: %s for %s", f.kind, m.name, d.Round(time.Millisecond))
+	lease := m.leaseAt
 	w.disturb(m)
+	if f.kind == "postgres crash" || f.kind == "slow crash recovery" || f.kind == "slow replication" {
+		m.leaseAt = lease
+	}
 	f.do(w, m, d)
 }
 
@@ -210,6 +253,8 @@ func (w *World) scripted(s Step) {
 	m := w.machines[s.Node]
 	leader := w.machine(w.store.leader())
 	switch {
+	case s.Role == "same" && w.scriptedOn != nil:
+		m = w.scriptedOn
 	case s.Role == "leader" && leader != nil:
 		m = leader
 	case s.Role == "replica":
@@ -222,6 +267,7 @@ func (w *World) scripted(s Step) {
 	}
 	for i := range faults {
 		if faults[i].kind == s.Kind {
+			w.scriptedOn = m
 			w.inject(&faults[i], m, s.For)
 			return
 		}
@@ -269,6 +315,9 @@ func (w *World) repair() {
 			m.boot()
 		case m.frozen:
 			m.thaw()
+		}
+		if m.guard != nil && m.guard.frozen {
+			m.post(m.guard.thaw)
 		}
 		if m.agent != nil && m.agent.frozen {
 			m.post(m.agent.thaw)

@@ -43,7 +43,7 @@ type Options struct {
 }
 
 // Step is one scripted fault: a kind on a node (by index) for a time. Role picks
-// the node instead: "leader" or "replica".
+// the node instead: "leader", "replica", or "same" for that of the step before.
 type Step struct {
 	At   time.Duration
 	Kind string

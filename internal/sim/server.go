@@ -38,7 +38,7 @@ func (m *machine) spawn(primary bool, source string) *server {
 	d := &m.disk
 	s := &server{m: m, recovery: true, source: source}
 	m.pg = s
-	crashed := d.control == inProduction || d.control == inArchiveRecovery
+	crashed := d.control == inProduction || d.control == inArchiveRecovery || primary && d.control == shutDownInRecovery
 	d.standby, d.source = !primary, source
 	if !primary && d.control == inProduction {
 		d.control = inArchiveRecovery
@@ -50,6 +50,9 @@ func (m *machine) spawn(primary bool, source string) *server {
 		if w.chance(0.05) {
 			t += w.upTo(25 * time.Second)
 		}
+	}
+	if crashed && m.slowStart > 0 {
+		t, m.slowStart = m.slowStart, 0
 	}
 	if !primary {
 		d.control = inArchiveRecovery
@@ -274,7 +277,10 @@ func (m *machine) stop(fast bool, safe func(), checkpointed func(begin, end clus
 		}
 		safe()
 		t := 20*time.Millisecond + w.upTo(500*time.Millisecond)
-		if w.chance(0.05) {
+		switch {
+		case m.slowStop > 0:
+			t, m.slowStop = m.slowStop, 0
+		case w.chance(0.05):
 			t += w.upTo(20 * time.Second) // a large shutdown checkpoint
 		}
 		m.later(t, func() { m.shutDown(s, checkpointed, done) })

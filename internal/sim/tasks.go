@@ -266,13 +266,14 @@ func (p *agentProc) rewind(t *task, name string, ok func(), fail func(string), e
 		}
 		p.post(func() {
 			from := m.source(name)
-			if m.pg != nil || t.cancelled || from == nil || from.pg.recovery {
+			if m.pg != nil || t.cancelled || from == nil || from.pg.recovery && !w.mutant("rewinds the leader") {
 				if m.disk.whole {
 					m.journal = ""
 				}
 				end("pg_rewind did not begin", agent.TaskEnded{Broken: !m.disk.whole})
 				return
 			}
+			w.checkRewind(m, from)
 			if from.disk.controlTLI == m.disk.controlTLI && m.disk.whole {
 				// The source's control file names the target's timeline: nothing to do, it says.
 				w.logf(m.name, "pg_rewind: no rewind required")
@@ -281,7 +282,6 @@ func (p *agentProc) rewind(t *task, name string, ok func(), fail func(string), e
 				return
 			}
 			w.Stats.Rewinds++
-			w.checkRewind(m, from)
 			m.disk.whole = false
 			p.later(500*time.Millisecond+w.upTo(5*time.Second), func() {
 				from := m.source(name)

@@ -31,16 +31,18 @@ type World struct {
 	commits  []commit
 	commitID int
 
-	trace   []string // ring
-	traceN  int
-	full    strings.Builder
-	sum     hash.Hash
-	calm    bool // no more faults
-	ended   bool
-	fatal   *Violation
-	Stats   Stats
-	mutants *Mutant
-	stale   map[string]any // state of mutants
+	trace  []string // ring
+	traceN int
+	full   strings.Builder
+	sum    hash.Hash
+	calm   bool // no more faults
+	// scriptedOn is the machine of the last scripted fault.
+	scriptedOn *machine
+	ended      bool
+	fatal      *Violation
+	Stats      Stats
+	mutants    *Mutant
+	stale      map[string]any // state of mutants
 }
 
 // Stats are what a history has seen.
