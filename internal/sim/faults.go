@@ -167,8 +167,12 @@ var faults = []fault{
 		w.after(time.Second, func() { w.storeBack() })
 		w.after(d+50*time.Millisecond, func() {
 			s.frozenTerm = 0
-			w.sever(m.idx, w.storeIdx(), 60*time.Second)
-			w.sever(w.storeIdx(), m.idx, 60*time.Second)
+			for i := range w.cuts {
+				if i != m.idx {
+					w.sever(m.idx, i, 60*time.Second)
+					w.sever(i, m.idx, 60*time.Second)
+				}
+			}
 		})
 	}},
 	{"disk lost", 2, func(w *World, m *machine, d time.Duration) {
@@ -239,7 +243,7 @@ func (w *World) duration() time.Duration {
 
 func (w *World) inject(f *fault, m *machine, d time.Duration) {
 	w.Stats.Faults++
-	w.Stats.kinds[f.kind]++
+	w.Stats.Kinds[f.kind]++
 	w.logf("fault", "%s: %s for %s", f.kind, m.name, d.Round(time.Millisecond))
 	lease := m.leaseAt
 	w.disturb(m)
