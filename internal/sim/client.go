@@ -31,6 +31,7 @@ type client struct {
 	lastTold time.Duration // deliveries keep their order
 	stalled  time.Duration // the watch delivers nothing until then
 	frozen   bool          // connected to the store's frozen leader
+	stuck    bool          // and can reach no other server of the store
 }
 
 // open connects an agent to the store and begins its watch.
@@ -297,6 +298,7 @@ func (c *client) renew(timeout time.Duration, h dcs.Hold, done func(dcs.Grant, e
 		return
 	}
 	if c.frozen && w.now < s.thawsAt {
+		c.frozen = c.stuck || w.chance(0.5) // the next try may go to another server
 		w.after(c.p.m.truly(timeout), func() { c.p.post(func() { done(dcs.Grant{}, errNoAnswer) }) })
 		return
 	}

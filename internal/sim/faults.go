@@ -162,6 +162,7 @@ var faults = []fault{
 		s.frozenTerm, s.thawsAt = s.term, w.now+d
 		for _, c := range s.clients {
 			c.frozen = c.p.m == m
+			c.stuck = c.frozen
 		}
 		s.down = true
 		w.after(time.Second, func() { w.storeBack() })
@@ -307,6 +308,7 @@ func (w *World) repair() {
 	w.logf("fault", "everything is repaired")
 	w.storeBack()
 	w.opts.Loss = 0
+	w.disturb(w.machines...)
 	for i := range w.cuts {
 		for j := range w.cuts[i] {
 			w.cuts[i][j] = false
