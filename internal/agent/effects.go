@@ -82,6 +82,14 @@ type PublishCluster struct {
 	Config    *cluster.Object
 }
 
+// Announce writes the status document in which a promotion is announced.
+type Announce struct {
+	Promotion cluster.Promotion
+	Status    []byte
+	Condition dcs.Condition
+}
+
+func (Announce) operation()       {}
 func (TakeInitialize) operation() {}
 func (DropInitialize) operation() {}
 func (Acquire) operation()        {}

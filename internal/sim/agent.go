@@ -392,6 +392,8 @@ func (p *agentProc) operate(e agent.Operate) {
 		}
 	case agent.Release:
 		p.c.release(op.Hold, op.Status, plain)
+	case agent.Announce:
+		p.c.put(cluster.KeyStatus, string(op.Status), op.Condition, plain)
 	case agent.PutInitialize:
 		p.c.put(cluster.KeyInitialize, op.Sysid, op.Condition, plain)
 	case agent.PutConfig:

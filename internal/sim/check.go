@@ -201,8 +201,7 @@ func (w *World) checkLoss(m *machine) {
 func (w *World) checkTimeline(m *machine, b *branch) {
 	for _, o := range w.branches {
 		if o.tli == b.tli && o.by != "stranger" {
-			w.logf(m.name, "timeline %d exists twice: by %s from %s and by %s from %s", b.tli, o.by, o.fork, m.name, b.fork)
-			w.Stats.Kinds["timeline chosen twice"]++
+			w.violate("one timeline, one history", "timeline %d exists twice: by %s from %s and by %s from %s", b.tli, o.by, o.fork, m.name, b.fork)
 		}
 	}
 }

@@ -47,17 +47,7 @@ var faults = []fault{
 	}},
 	{"postgres crash", 10, func(w *World, m *machine, _ time.Duration) { m.post(m.serverGone) }},
 	{"machine crash", 10, func(w *World, m *machine, d time.Duration) {
-		if !m.up {
-			return
-		}
-		m.powerOff()
-		boots := m.boots
-		w.after(d, func() {
-			if m.boots == boots {
-				w.disturb(m)
-				m.boot()
-			}
-		})
+		w.crash(m, d)
 	}},
 	{"machine freeze", 8, func(w *World, m *machine, d time.Duration) {
 		if !m.up || m.frozen {
@@ -69,6 +59,7 @@ var faults = []fault{
 			m.thaw()
 		})
 	}},
+	{"machine crash after the next promotion", 4, func(w *World, _ *machine, d time.Duration) { w.dieNext = d }},
 	{"cut from store", 10, func(w *World, m *machine, d time.Duration) {
 		w.sever(m.idx, w.storeIdx(), d)
 		w.sever(w.storeIdx(), m.idx, d)
@@ -278,6 +269,22 @@ func (w *World) scripted(s Step) {
 		}
 	}
 	panic("no such fault: " + s.Kind)
+}
+
+// crash switches a machine off for a while.
+func (w *World) crash(m *machine, d time.Duration) {
+	if !m.up {
+		return
+	}
+	w.disturb(m)
+	m.powerOff()
+	boots := m.boots
+	w.after(d, func() {
+		if m.boots == boots {
+			w.disturb(m)
+			m.boot()
+		}
+	})
 }
 
 func (w *World) sever(from, to int, d time.Duration) {

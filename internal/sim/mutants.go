@@ -76,7 +76,7 @@ func init() {
 			decide: func(_ *machine, v *ha.View) ha.Outcome {
 				o := ha.Decide(v)
 				if _, ok := o.Do.(ha.AcquireLeader); ok && v.DCS.Unlocked() && v.Instance.Running && v.Instance.InRecovery && v.Instance.Answers {
-					o.Do = ha.Promote{}
+					o.Do = ha.Promote{Timeline: v.Instance.Timeline + 100}
 				}
 				return o
 			}},
@@ -151,13 +151,22 @@ func init() {
 			decide: looked(func(v *ha.View) { v.Settings.MaximumLagOnFailover = 1 << 40 })},
 		{Name: "no timeline check", Seed: 1, Breaks: "the cluster's history is not compared before an old primary goes on",
 			Invariant: "no old history comes back", Shape: resumeShape,
-			decide: looked(withCluster(func(v *ha.View, c *cluster.Cluster) { c.History, c.Status.LSN = nil, 0 }))},
+			decide: looked(withCluster(func(v *ha.View, c *cluster.Cluster) { c.History, c.Status.LSN, c.Status.Promotion = nil, 0, nil }))},
 		{Name: "resumes without the checks", Seed: 1, Breaks: "a demoted primary goes on where it stopped, whatever happened since",
 			Invariant: "no old history comes back", Shape: resumeShape,
 			decide: func(_ *machine, v *ha.View) ha.Outcome {
 				o := ha.Decide(v)
-				if _, ok := o.Do.(ha.Promote); ok && v.Instance.Resumable != nil {
+				if _, ok := o.Do.(ha.AnnouncePromotion); ok && v.Instance.Resumable != nil {
 					o.Do = ha.ResumePrimary{}
+				}
+				return o
+			}},
+		{Name: "promotions are not announced", Breaks: "a promotion begins before the store knows of it",
+			Invariant: "no old history comes back", Seed: 1, Shape: func(o *Options) { *o = unseen(o.Seed) },
+			decide: func(_ *machine, v *ha.View) ha.Outcome {
+				o := ha.Decide(v)
+				if _, ok := o.Do.(ha.AnnouncePromotion); ok {
+					o.Do = ha.Promote{}
 				}
 				return o
 			}},
@@ -244,6 +253,17 @@ func resumeShape(o *Options) {
 	scripted(Step{At: 60 * sec, Kind: "cut from store", Role: "leader", For: 90 * sec},
 		Step{At: 115 * sec, Kind: "machine crash", Role: "leader", For: 60 * sec})(o)
 	o.Nodes, o.MaximumLag, o.CheckTimeline = 2, 1<<40, false
+}
+
+// unseen is a history in which a member is promoted, accepts writes and vanishes
+// before anybody, the store included, has heard more of it than that it took the
+// key; then the former leader comes back.
+func unseen(seed uint64) Options {
+	o := FromSeed(seed)
+	scripted(Step{At: 55 * time.Second, Kind: "machine crash after the next promotion", For: 80 * time.Second},
+		Step{At: 60 * time.Second, Kind: "cut from store", Role: "leader", For: 66 * time.Second})(&o)
+	o.Nodes, o.MaximumLag = 2, 1<<40
+	return o
 }
 
 func mutantByName(name string) *Mutant {

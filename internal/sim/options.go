@@ -33,11 +33,6 @@ type Options struct {
 	Drift float64 // clocks run at 1±Drift
 	Loss  float64 // probability that a request to the store, or its answer, is lost
 
-	// Clash lets two promotions choose the same number for their timeline, as
-	// PostgreSQL does when the second has never heard of the first. Nothing here
-	// can prevent that yet, so it is off; see TestTwoPromotionsMayChooseOneNumber.
-	Clash bool
-
 	Mutant string // name of what is broken on purpose, "" for nothing
 	Full   bool   // keep the whole trace
 }

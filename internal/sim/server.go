@@ -206,7 +206,7 @@ func (s *server) refused(from *machine) string {
 }
 
 // beginPromotion is what `pg_ctl promote` asks for.
-func (m *machine) beginPromotion(done func(err string)) {
+func (m *machine) beginPromotion(least cluster.Timeline, done func(err string)) {
 	w := m.w
 	s := m.pg
 	if s == nil || !s.ready || s.closed {
@@ -226,12 +226,7 @@ func (m *machine) beginPromotion(done func(err string)) {
 		}
 		d := &m.disk
 		parent := d.at
-		tli := parent.br.tli + 1
-		for _, o := range w.branches {
-			if !w.opts.Clash {
-				tli = max(tli, o.tli+1)
-			}
-		}
+		tli := max(parent.br.tli+1, least)
 		w.checkLoss(m)
 		w.branchID++
 		d.at = place{&branch{id: w.branchID, tli: tli, parent: parent.br, fork: parent.lsn, by: m.name, end: parent.lsn}, parent.lsn}
@@ -243,6 +238,10 @@ func (m *machine) beginPromotion(done func(err string)) {
 		w.line = d.at.br
 		w.Stats.Promotions++
 		w.logf(m.name, "is promoted: %s", d.at)
+		if d := w.dieNext; d > 0 && !w.calm {
+			w.dieNext = 0
+			w.after(w.upTo(1500*time.Millisecond), func() { w.crash(m, d) })
+		}
 		done("")
 	})
 }

@@ -85,7 +85,7 @@ func (p *agentProc) startTask(e agent.StartTask) {
 		case ha.Rewind:
 			p.rewind(t, d.From.Name, ok, fail, end)
 		case ha.Promote:
-			p.promote(t, ok, fail)
+			p.promote(t, d.Timeline, ok, fail)
 		case ha.ResumePrimary:
 			m.stop(true, func() {}, func(_, _ cluster.LSN) {}, func() {
 				if t.cancelled || p.dead {
@@ -299,7 +299,7 @@ func (p *agentProc) rewind(t *task, name string, ok func(), fail func(string), e
 	})
 }
 
-func (p *agentProc) promote(t *task, ok func(), fail func(string)) {
+func (p *agentProc) promote(t *task, least cluster.Timeline, ok func(), fail func(string)) {
 	m, w := p.m, p.m.w
 	p.later(w.upTo(20*time.Millisecond), func() {
 		if t.cancelled {
@@ -307,7 +307,7 @@ func (p *agentProc) promote(t *task, ok func(), fail func(string)) {
 			return
 		}
 		p.step(agent.TaskProgress{ID: t.id, Phase: ha.PhaseCommitted})
-		m.beginPromotion(func(err string) {
+		m.beginPromotion(least, func(err string) {
 			if err != "" {
 				fail(err)
 				return

@@ -38,6 +38,7 @@ type World struct {
 	calm   bool // no more faults
 	// scriptedOn is the machine of the last scripted fault.
 	scriptedOn *machine
+	dieNext    time.Duration // whoever is promoted next crashes at once, for this long
 	ended      bool
 	fatal      *Violation
 	Stats      Stats
