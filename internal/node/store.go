@@ -61,6 +61,8 @@ func (n *node) operate(e agent.Operate) {
 		}
 	case agent.Release:
 		end.Err = n.releaseKey(ctx, op)
+	case agent.Announce:
+		_, end.Err = n.store.Put(ctx, cluster.KeyStatus, op.Status, op.Condition)
 	case agent.PutInitialize:
 		_, end.Err = n.store.Put(ctx, cluster.KeyInitialize, []byte(op.Sysid), op.Condition)
 	case agent.PutConfig:
