@@ -199,6 +199,9 @@ func printHelp(cmd *cobra.Command, _ []string) {
 		}
 	}
 	printPairs(cmd, "Commands", commands)
+	if cmd.Example != "" { // only commands that the caller of Root added
+		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
+	}
 }
 
 func printPairs(cmd *cobra.Command, title string, pairs [][2]string) {

@@ -46,6 +46,7 @@ func Run(o Options) (int, error) {
 	defer n.store.Close()
 	go n.serve()
 	go n.watchStore()
+	n.startEtcdLeaderCare()
 	exit := n.loop(signals)
 	n.farewell(exit)
 	cancel()
