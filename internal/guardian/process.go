@@ -42,6 +42,7 @@ type process struct {
 
 	agentPID int
 	conn     *net.UnixConn
+	silent   bool // nothing more will come from conn
 	inbox    chan inbound
 	fenced   chan struct{}
 	etcd     member
@@ -212,7 +213,7 @@ func (p *process) startAgent() Event {
 		p.Log.Error("could not start the agent", "command", p.Agent[0], "error", err)
 		return AgentExited{}
 	}
-	p.agentPID, p.conn = pid, ours
+	p.agentPID, p.conn, p.silent = pid, ours, false
 	go p.readAgent(ours)
 	return AgentStarted{}
 }
@@ -231,7 +232,11 @@ func (p *process) readAgent(c *net.UnixConn) {
 // received takes one message of the present agent; one of an agent that is gone
 // means nothing.
 func (p *process) received(in inbound) {
-	if in.conn == p.conn && !in.closed {
+	switch {
+	case in.conn != p.conn:
+	case in.closed:
+		p.silent = true
+	default:
 		p.message(in.msg)
 	}
 }
@@ -295,13 +300,12 @@ func (p *process) reap() {
 // still on its way must not look like a crash.
 func (p *process) agentEnded(status unix.WaitStatus) {
 	late := time.After(time.Second) // a child of the agent may hold the socket open
-	for open := true; open; {
+	for !p.silent {
 		select {
 		case in := <-p.inbox:
 			p.received(in)
-			open = in.conn != p.conn || !in.closed
 		case <-late:
-			open = false
+			p.silent = true
 		}
 	}
 	if !p.policy.leaving {
