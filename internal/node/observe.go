@@ -67,7 +67,6 @@ func (n *node) look(ctx context.Context, source *cluster.Member) (f agent.Facts,
 	if err == nil {
 		f.Running = true
 		s.postmaster, s.postmasterStart = h.PID(), h.Start()
-		h.Close()
 	} else if !errors.Is(err, proc.ErrNotRunning) {
 		n.log.Error("could not tell whether PostgreSQL runs", "error", err)
 	}

@@ -45,8 +45,7 @@ func (n *node) reloadPostgres(doc *cluster.Object) {
 	if doc != n.dynamic.Load() {
 		return // a newer one is on its way
 	}
-	if h, err := n.pg.Postmaster(); err == nil {
-		h.Close()
+	if _, err := n.pg.Postmaster(); err == nil {
 		role := n.snapshot.Load().Role
 		if reloaded, err := n.pg.Reload(n.ctx, role, false); err != nil {
 			n.log.Error("could not put the new configuration of PostgreSQL in force", "error", err)
