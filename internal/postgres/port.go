@@ -21,11 +21,7 @@ var ErrPort = errors.New("PostgreSQL's port is in use by another process")
 // come, a virtual one for instance, and PostgreSQL will say so itself.
 func (p *Instance) CheckPort() error {
 	// Any other answer than "does not run" leaves the port alone: it may be ours.
-	h, err := p.Postmaster()
-	if err == nil {
-		h.Close()
-	}
-	if !errors.Is(err, proc.ErrNotRunning) {
+	if _, err := p.Postmaster(); !errors.Is(err, proc.ErrNotRunning) {
 		return nil
 	}
 	s := p.Settings()
