@@ -36,6 +36,8 @@ func (m *member) start(p *process) {
 		return
 	}
 	m.pid = pid
+	p.children.Etcd = identify(pid)
+	p.noteChildren()
 }
 
 // plan sets when to start again.

@@ -40,6 +40,7 @@ type process struct {
 	listener *os.File
 	lock     *os.File
 
+	children children
 	agentPID int
 	conn     *net.UnixConn
 	silent   bool // nothing more will come from conn
@@ -88,6 +89,9 @@ func Run(o Options) (int, error) {
 // the socket of the REST API.
 func (p *process) prepare() error {
 	if err := p.takeLock(); err != nil {
+		return err
+	}
+	if err := p.endOrphans(); err != nil {
 		return err
 	}
 	l, err := Listen(p.Listen)
@@ -214,6 +218,8 @@ func (p *process) startAgent() Event {
 		return AgentExited{}
 	}
 	p.agentPID, p.conn, p.silent = pid, ours, false
+	p.children.Agent = identify(pid)
+	p.noteChildren()
 	go p.readAgent(ours)
 	return AgentStarted{}
 }

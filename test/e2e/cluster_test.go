@@ -214,16 +214,21 @@ func (c *cluster) waitLeader(within time.Duration, n *node) {
 	})
 }
 
-// waitHealthy waits until a node leads and all others that run stream from it,
-// by SQL on the leader and in what they publish.
+// waitHealthy waits until a node leads and all others that were started and not
+// stopped by the test stream from it, by SQL on the leader and in what they
+// publish.
 func (c *cluster) waitHealthy(within time.Duration, leader *node) {
 	c.t.Helper()
 	c.waitLeader(within, leader)
 	var want []string
 	for _, n := range c.nodes {
-		if n != leader && n.running() {
-			want = append(want, n.name)
+		if n == leader || n.main == nil || n.down {
+			continue
 		}
+		if !n.running() {
+			c.t.Fatalf("%s has ended, exit code %d:\n%s", n.name, n.main.exitCode(), tail(n.log, 2000))
+		}
+		want = append(want, n.name)
 	}
 	c.eventually(within, fmt.Sprintf("%v stream from %s", want, leader.name), func() (bool, string) {
 		got, err := leader.query("SELECT string_agg(application_name, ' ' ORDER BY application_name) FROM pg_stat_replication WHERE state = 'streaming'")

@@ -116,7 +116,7 @@ func TestStoppedLeaderHandsOverAtOnce(t *testing.T) {
 	w := c.startWriter(old)
 
 	stopped := time.Now()
-	old.kill(old.main.pid(), syscall.SIGTERM, "guardian")
+	old.stop()
 	leader := c.waitNewLeader(patience, old)
 	w.progress(patience, 50)
 	c.eventually(patience, "the stopped node has ended", func() (bool, string) { return old.main.ended(), "it runs" })

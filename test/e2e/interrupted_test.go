@@ -193,7 +193,7 @@ func diverge(t *testing.T, c *cluster, crash bool) (old, leader *node) {
 	t.Helper()
 	old = c.bringUp(2)
 	old.must("CREATE TABLE kept AS SELECT g FROM generate_series(1, 1000) g")
-	old.kill(old.main.pid(), syscall.SIGTERM, "guardian")
+	old.stop()
 	leader = c.waitNewLeader(patience, old)
 	c.eventually(patience, "the old node has ended", func() (bool, string) { return old.main.ended(), "it runs" })
 	port := strconv.Itoa(freePort(t))
