@@ -125,7 +125,7 @@ func (c *cluster) end() {
 	if os.Getenv(envKeep) == "" {
 		_ = os.RemoveAll(c.dir)
 		for _, n := range c.nodes {
-			_ = os.RemoveAll(n.dir)
+			_ = os.RemoveAll(filepath.Dir(n.dir))
 		}
 	}
 }
@@ -168,23 +168,26 @@ func (c *cluster) eventually(within time.Duration, what string, holds func() (bo
 	}
 }
 
-// add makes a node that is not started yet. change may alter its configuration.
-func (c *cluster) add(name string, p *place, change ...func(*node)) *node {
+// add makes a node that is not started yet.
+func (c *cluster) add(name string, p *place) *node {
 	c.t.Helper()
 	n := newNode(c, name, p)
 	c.nodes = append(c.nodes, n)
-	for _, f := range change {
-		f(n)
-	}
 	return n
 }
 
 // bringUp makes nodes n1, n2, … on this machine, starts the first one and then
 // the others, and waits until all replicas stream.
-func (c *cluster) bringUp(count int, change ...func(*node)) (leader *node) {
+func (c *cluster) bringUp(count int) (leader *node) {
+	c.t.Helper()
+	return c.bringUpAt(here(c.t), count)
+}
+
+// bringUpAt is bringUp with all nodes in one place.
+func (c *cluster) bringUpAt(p *place, count int) (leader *node) {
 	c.t.Helper()
 	for i := range count {
-		c.add(fmt.Sprintf("n%d", i+1), here(c.t), change...)
+		c.add(fmt.Sprintf("n%d", i+1), p)
 	}
 	c.startAll()
 	return c.nodes[0]

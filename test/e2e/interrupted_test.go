@@ -195,15 +195,24 @@ func diverge(t *testing.T, c *cluster, crash bool) (old, leader *node) {
 	old.must("CREATE TABLE kept AS SELECT g FROM generate_series(1, 1000) g")
 	old.stop()
 	leader = c.waitNewLeader(patience, old)
-	c.eventually(patience, "the old node has ended", func() (bool, string) { return old.main.ended(), "it runs" })
-	port := strconv.Itoa(freePort(t))
-	server := startProgram(t, "stray server", filepath.Join(old.dir, "stray.log"), old.at.command(t, filepath.Join(old.at.binDir, "postgres"),
-		"-D", old.at.inside(old.dataDir()), "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "hot_standby=on"))
-	defer server.kill()
-	stray := &node{c: c, name: "stray", at: old.at}
-	stray.port, _ = strconv.Atoi(port)
+	old.writeStray(crash)
+	leader.must("CREATE TABLE after AS SELECT g FROM generate_series(1, 1000) g")
+	return old, leader
+}
+
+// writeStray writes to the data of a node that is being stopped, as a primary
+// that nobody knows of.
+func (n *node) writeStray(crash bool) {
+	t := n.c.t
+	t.Helper()
+	n.c.eventually(patience, n.name+" has ended", func() (bool, string) { return n.main.ended(), "it runs" })
+	stray := &node{c: n.c, name: "stray", at: n.at, port: freePort(t)}
 	defer stray.closeViews()
-	c.eventually(patience, "the stray server has written", func() (bool, string) {
+	server := startProgram(t, "stray server", filepath.Join(n.dir, "stray.log"), n.at.command(t, filepath.Join(n.at.binDir, "postgres"),
+		"-D", n.at.inside(n.dataDir()), "-p", strconv.Itoa(stray.port), "-c", "listen_addresses=127.0.0.1",
+		"-c", "unix_socket_directories=", "-c", "logging_collector=off"))
+	defer server.kill()
+	n.c.eventually(patience, "the stray server has written", func() (bool, string) {
 		_, err := stray.query("CREATE TABLE stray AS SELECT g FROM generate_series(1, 1000) g")
 		return err == nil, fmt.Sprint(err)
 	})
@@ -212,8 +221,6 @@ func diverge(t *testing.T, c *cluster, crash bool) (old, leader *node) {
 		server.signal(syscall.SIGINT)
 		<-server.done
 	}
-	leader.must("CREATE TABLE after AS SELECT g FROM generate_series(1, 1000) g")
-	return old, leader
 }
 
 // assertRewound looks whether a node has exactly what the leader has.

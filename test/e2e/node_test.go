@@ -78,7 +78,7 @@ func (n *node) defaults() object {
 		"etcd3":   object{"hosts": []string{n.c.store}},
 		"bootstrap": object{
 			"dcs":    n.c.dynamic,
-			"initdb": []any{object{"encoding": "UTF8"}, object{"locale": "C"}, "data-checksums", "no-sync"},
+			"initdb": []any{object{"encoding": "UTF8"}, object{"locale": "C"}, object{"auth": "scram-sha-256"}, "data-checksums", "no-sync"},
 		},
 		"postgresql": object{
 			"listen": address, "connect_address": address,
