@@ -24,6 +24,8 @@ type Config struct {
 	// Bootstrapping: the previous agent of this node made the initialize key and
 	// was interrupted before the new cluster was published.
 	Bootstrapping bool
+	// Guarded: a guardian watches this agent.
+	Guarded bool
 	// Broken: the data folder was left half-rewound by an earlier agent.
 	Broken bool
 	// Decide is the decision core; nil for ha.Decide. The simulation puts broken
@@ -89,6 +91,7 @@ type Agent struct {
 	shutdown    bool
 	ended       bool
 
+	guard    guard
 	duties   duties
 	line     string
 	noteText string
@@ -136,13 +139,14 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 	a.timers()
 	a.decide()
 	a.doDuties()
+	a.watchGuardian(ev)
 	return a.out
 }
 
 // WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
 func (a *Agent) WakeAt() ha.Instant {
 	at := a.loopAt
-	for _, t := range []ha.Instant{a.lease.WakeAt(), a.again, a.suspectWake(), a.touchWake()} {
+	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guard.wakeAt(), a.again, a.suspectWake(), a.touchWake()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
@@ -197,7 +201,14 @@ func (a *Agent) handle(ev Event) {
 	case Renewed:
 		a.renewed(ev)
 	case Acked:
+		a.guard.askedAt = 0
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
+	case GuardianAnswered:
+		a.guard.askedAt = 0
+	case GuardianLost:
+		a.guardianLost()
+	case GuardianBack:
+		a.guardianBack()
 	case ClockJumped:
 		a.leaseEvent(lease.ClockJumped{})
 	case Checkpointed:
@@ -384,6 +395,7 @@ func (a *Agent) leaseEvent(ev lease.Event) {
 				continue
 			}
 			a.armed = true
+			a.guard.asked(a.now)
 			a.emit(ArmGuardian{Seq: e.Seq, Deadline: e.Deadline, Hold: a.hold, TTL: a.settings.TTL})
 		case lease.Lost:
 			a.lost = e.Reason

@@ -124,6 +124,22 @@ type ArmGuardian struct {
 	TTL      time.Duration
 }
 
+// Alive is a sign of life for the guardian. The next comes within Next. With
+// Answer it is to be answered by [GuardianAnswered]: this is how a frozen
+// guardian is noticed when no deadline is told.
+type Alive struct {
+	Next   time.Duration
+	Answer bool
+}
+
+// Works tells the guardian that this agent does its work: it has completed a
+// cycle with the store, and as a leader renewed its lease.
+type Works struct{}
+
+// ReplaceGuardian finds a guardian or starts one: [GuardianBack]. With Kill the
+// present one is frozen and has to be ended first.
+type ReplaceGuardian struct{ Kill bool }
+
 // DisarmGuardian: no primary of ours accepts writes any more. Nothing comes
 // back.
 type DisarmGuardian struct{}
@@ -175,23 +191,26 @@ type Exit struct {
 	LeavePostgres bool
 }
 
-func (Observe) effect()        {}
-func (AskPeers) effect()       {}
-func (StartTask) effect()      {}
-func (StopTask) effect()       {}
-func (Operate) effect()        {}
-func (Compare) effect()        {}
-func (ResumeReplay) effect()   {}
-func (Touch) effect()          {}
-func (RenewLease) effect()     {}
-func (ArmGuardian) effect()    {}
-func (DisarmGuardian) effect() {}
-func (Publish) effect()        {}
-func (ReadHistory) effect()    {}
-func (ArrangeSlots) effect()   {}
-func (Checkpoint) effect()     {}
-func (ApplyConfig) effect()    {}
-func (Answer) effect()         {}
-func (Callback) effect()       {}
-func (Log) effect()            {}
-func (Exit) effect()           {}
+func (Observe) effect()         {}
+func (AskPeers) effect()        {}
+func (StartTask) effect()       {}
+func (StopTask) effect()        {}
+func (Operate) effect()         {}
+func (Compare) effect()         {}
+func (ResumeReplay) effect()    {}
+func (Touch) effect()           {}
+func (RenewLease) effect()      {}
+func (ArmGuardian) effect()     {}
+func (Alive) effect()           {}
+func (Works) effect()           {}
+func (ReplaceGuardian) effect() {}
+func (DisarmGuardian) effect()  {}
+func (Publish) effect()         {}
+func (ReadHistory) effect()     {}
+func (ArrangeSlots) effect()    {}
+func (Checkpoint) effect()      {}
+func (ApplyConfig) effect()     {}
+func (Answer) effect()          {}
+func (Callback) effect()        {}
+func (Log) effect()             {}
+func (Exit) effect()            {}

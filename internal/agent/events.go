@@ -131,6 +131,16 @@ type Renewed struct {
 // Acked: the guardian knows the deadline of that number.
 type Acked struct{ Seq uint64 }
 
+// GuardianAnswered: the guardian has answered a sign of life.
+type GuardianAnswered struct{}
+
+// GuardianLost: the connection to the guardian has ended.
+type GuardianLost struct{}
+
+// GuardianBack: there is a connection to a guardian again, perhaps another one
+// than before.
+type GuardianBack struct{}
+
 // ClockJumped: see [lease.ClockJumped].
 type ClockJumped struct{}
 
@@ -198,6 +208,9 @@ func (Compared) event()          {}
 func (Touched) event()           {}
 func (Renewed) event()           {}
 func (Acked) event()             {}
+func (GuardianAnswered) event()  {}
+func (GuardianLost) event()      {}
+func (GuardianBack) event()      {}
 func (ClockJumped) event()       {}
 func (Checkpointed) event()      {}
 func (SlotsDone) event()         {}

@@ -100,6 +100,9 @@ func (m *machine) startAgent() {
 		session = armed.Session
 	}
 	begin := func() {
+		if m.guard != nil {
+			m.guard.send(guardian.Hello{})
+		}
 		p.a = agent.New(cfg)
 		p.c = w.store.open(p, session, p.ttl)
 		p.ready = true
@@ -217,6 +220,14 @@ func (p *agentProc) execute(e agent.Effect) {
 		p.exit(e)
 	case agent.ArmGuardian:
 		p.arm(e)
+	case agent.Alive:
+		p.alive(e)
+	case agent.Works:
+		if m.guard != nil {
+			m.guard.send(guardian.Works{})
+		}
+	case agent.ReplaceGuardian:
+		p.replaceGuardian(e)
 	case agent.DisarmGuardian:
 		if m.guard != nil {
 			m.guard.send(guardian.Disarmed{})
@@ -269,6 +280,41 @@ func (p *agentProc) exit(e agent.Exit) {
 		g.send(guardian.Goodbye{Code: e.Code, LeavePostgres: e.LeavePostgres})
 		m.later(2*time.Millisecond, func() { g.handle(guardian.AgentExited{}) })
 	}
+}
+
+func (p *agentProc) alive(e agent.Alive) {
+	g := p.m.guard
+	if g == nil {
+		return
+	}
+	g.send(guardian.Sign{Next: e.Next})
+	if e.Answer {
+		p.m.later(100*time.Microsecond+p.m.w.upTo(time.Millisecond), func() {
+			if !g.dead && !g.frozen {
+				p.post(func() { p.step(agent.GuardianAnswered{}) })
+			}
+		})
+	}
+}
+
+// replaceGuardian ends a guardian that does not answer and starts another, which
+// takes the agent over as it is.
+func (p *agentProc) replaceGuardian(e agent.ReplaceGuardian) {
+	m := p.m
+	if e.Kill && m.guard != nil {
+		m.w.logf(m.name, "the agent kills its guardian")
+		m.guard.dead = true
+		m.guard = nil
+		m.unguarded = true
+	}
+	p.later(20*time.Millisecond+m.w.upTo(200*time.Millisecond), func() {
+		if m.guard == nil {
+			m.w.logf(m.name, "the agent starts another guardian")
+			m.guard = &guardProc{m: m}
+			m.guard.policy.Handle(m.boottime(), guardian.Hello{Adopted: true})
+		}
+		p.later(m.w.upTo(5*time.Millisecond), func() { p.step(agent.GuardianBack{}) })
+	})
 }
 
 func (p *agentProc) arm(e agent.ArmGuardian) {

@@ -13,6 +13,7 @@ type guardProc struct {
 	m      *machine
 	policy guardian.Policy
 	dead   bool
+	frozen bool
 	timer  uint64
 }
 
@@ -64,6 +65,15 @@ func (g *guardProc) execute(e guardian.Effect) {
 		if p := m.agent; p != nil {
 			p.post(func() { p.step(agent.ShutdownRequested{}) })
 		}
+	case guardian.KillAgent:
+		w.logf(m.name, "the guardian kills the agent: %s", e.Why)
+		m.later(w.upTo(5*time.Millisecond), func() {
+			if p := m.agent; p != nil {
+				p.die()
+				m.agent = nil
+			}
+			g.handle(guardian.AgentExited{})
+		})
 	case guardian.Ack:
 		if p := m.agent; p != nil {
 			m.unguarded = false
@@ -98,8 +108,8 @@ func (g *guardProc) fence() {
 	m.later(t, kill)
 }
 
-// guardianDies is a crash of the guardian. The service manager ends what is left
-// of the service, except PostgreSQL, and starts it again.
+// guardianDies is a crash of the guardian. The agent notices at once; without an
+// agent, the service manager starts the service again.
 func (m *machine) guardianDies() {
 	if m.guard == nil {
 		return
@@ -108,11 +118,9 @@ func (m *machine) guardianDies() {
 	m.guard.dead = true
 	m.guard = nil
 	m.unguarded = true
-	m.later(m.w.upTo(200*time.Millisecond), func() {
-		if m.agent != nil {
-			m.agent.die()
-			m.agent = nil
-		}
-		m.later(100*time.Millisecond+m.w.upTo(2*time.Second), m.startGuardian)
-	})
+	if p := m.agent; p != nil {
+		p.later(m.w.upTo(5*time.Millisecond), func() { p.step(agent.GuardianLost{}) })
+		return
+	}
+	m.later(100*time.Millisecond+m.w.upTo(2*time.Second), m.startGuardian)
 }

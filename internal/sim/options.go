@@ -84,7 +84,7 @@ func (o *Options) agentConfig(m *machine) agent.Config {
 	if m.name == o.NoFailover {
 		local.Tags = cluster.NewObject("nofailover", true)
 	}
-	return agent.Config{Name: m.name, Local: local, Initial: o.dynamic(),
+	return agent.Config{Name: m.name, Guarded: true, Local: local, Initial: o.dynamic(),
 		Identity: ha.Identity{ConnURL: "postgres://" + m.name + ":5432/postgres", APIURL: "http://" + m.name + ":8008/patroni",
 			Version: "4.1.4", Agent: cluster.AgentInfo{Version: "1", Guardian: true}}}
 }
