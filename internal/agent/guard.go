@@ -16,6 +16,7 @@ type guard struct {
 	promised  ha.Instant // when the next sign of life is due by our own word
 	askedAt   ha.Instant // since when an answer is awaited; 0: none is
 	replacing bool
+	cycled    bool // a cycle was completed since the agent began
 	works     bool // it was told that we do our work
 }
 
@@ -50,7 +51,7 @@ func (a *Agent) watchGuardian(ev Event) {
 	if g.replacing {
 		return
 	}
-	if a.cycleDone && !g.works && a.doesItsWork() {
+	if g.cycled && !g.works && a.doesItsWork() {
 		g.works = true
 		a.emit(Works{})
 	}
@@ -87,14 +88,14 @@ func (a *Agent) guardianLost() {
 		return
 	}
 	a.guard.replacing, a.guard.askedAt = true, 0
-	a.log(ha.Error, "the guardian is gone; starting another")
+	a.log(ha.Warning, "the connection to the guardian has ended; looking for another guardian, or starting one")
 	a.emit(ReplaceGuardian{})
 }
 
 // guardianBack tells a new guardian what it has to enforce. Until it has
 // acknowledged that, no renewal counts.
 func (a *Agent) guardianBack() {
-	a.guard = guard{works: a.guard.works}
+	a.guard = guard{works: a.guard.works, cycled: a.guard.cycled}
 	a.log(ha.Info, "there is a guardian again")
 	a.emit(Alive{Next: signNow})
 	if !a.settings.Pause {

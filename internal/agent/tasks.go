@@ -244,7 +244,7 @@ func (a *Agent) observed(ev Observed) {
 	a.stale = false
 	a.takeFacts(ev.Facts)
 	if a.cycle {
-		a.cycle, a.cycleDone, a.duties.due = false, true, true
+		a.cycle, a.cycleDone, a.duties.due, a.guard.cycled = false, true, true, true
 	}
 }
 

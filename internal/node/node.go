@@ -73,6 +73,7 @@ type node struct {
 	generation  uint64
 	clusterAt   time.Duration
 	nameChecked bool       // belongs to watchStore
+	handover    bool       // this agent ends for its successor
 	reloading   sync.Mutex // one writer of the configuration files at a time
 
 	task     taskSlot
@@ -97,9 +98,9 @@ func (n *node) send(ev agent.Event) {
 
 // loop is the one goroutine that owns the agent.
 func (n *node) loop(signals <-chan os.Signal) agent.Exit {
-	var acks <-chan uint64
+	var replies <-chan guardian.Reply
 	if n.guard != nil {
-		acks = n.guard.Acks
+		replies = n.guard.Replies
 	}
 	n.step(agent.Timer{})
 	for n.exit == nil {
@@ -113,13 +114,8 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 		case <-n.alarm.C:
 			n.alarm.Fired()
 			n.step(agent.Timer{})
-		case seq, open := <-acks:
-			if !open {
-				n.log.Error("the guardian is gone: nothing enforces the lease any more, so it is not renewed")
-				acks = nil
-				continue
-			}
-			n.step(agent.Acked{Seq: seq})
+		case r := <-replies:
+			n.guardianSaid(r)
 		case s := <-signals:
 			n.signalled(s)
 		case <-n.reloads:
@@ -187,6 +183,12 @@ func (n *node) execute(effects []agent.Effect) {
 			n.arm(e)
 		case agent.DisarmGuardian:
 			n.disarm()
+		case agent.Alive:
+			n.sign(e)
+		case agent.Works:
+			n.works()
+		case agent.ReplaceGuardian:
+			go n.replaceGuardian(e.Kill)
 		case agent.StartTask:
 			n.startTask(e)
 		case agent.StopTask:
@@ -227,25 +229,3 @@ var levels = map[ha.Level]slog.Level{ha.Debug: slog.LevelDebug, ha.Info: slog.Le
 	ha.Error: slog.LevelError, ha.Critical: levelCritical}
 
 func (n *node) logLine(e agent.Log) { n.log.Log(n.ctx, levels[e.Level], e.Text) }
-
-// arm tells the guardian a deadline. Without one the agent is its own: it stops
-// PostgreSQL at the deadline as long as it runs itself.
-func (n *node) arm(e agent.ArmGuardian) {
-	if n.guard == nil {
-		go n.send(agent.Acked{Seq: e.Seq})
-		return
-	}
-	a := guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session, Created: int64(e.Hold.Created), TTL: e.TTL}
-	if err := n.guard.Arm(e.Seq, a); err != nil {
-		n.log.Error("could not tell the guardian the new deadline", "error", err)
-	}
-}
-
-func (n *node) disarm() {
-	if n.guard == nil {
-		return
-	}
-	if err := n.guard.Disarm(); err != nil {
-		n.log.Error("could not tell the guardian that there is nothing to guard", "error", err)
-	}
-}

@@ -100,7 +100,7 @@ func (n *node) prepare() error {
 		return err
 	}
 	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil),
-		Initial: initial, Unsupported: config.Unsupported}
+		Initial: initial, Unsupported: config.Unsupported, Guarded: n.guard != nil}
 	if last != nil {
 		if err := n.cleanUp(last, &acfg); err != nil {
 			return err
@@ -115,10 +115,7 @@ func (n *node) prepare() error {
 // API's socket is opened here.
 func (n *node) connectGuardian(cfg *config.Config) (err error) {
 	if guardian.Underneath() {
-		if n.guard, err = guardian.Connect(); err != nil {
-			return err
-		}
-		n.listener, err = guardian.Listener()
+		n.guard, n.listener, err = guardian.Connect(cfg.StateDir)
 		return err
 	}
 	n.listener, err = guardian.Listen(cfg.RestAPI.Listen.String())
@@ -277,7 +274,13 @@ func (n *node) bye(exit agent.Exit) {
 	if n.guard == nil {
 		return
 	}
-	if err := n.guard.Bye(exit.Code, exit.LeavePostgres); err != nil {
+	var err error
+	if n.handover {
+		err = n.guard.MakeRoom()
+	} else {
+		err = n.guard.Bye(exit.Code, exit.LeavePostgres)
+	}
+	if err != nil {
 		n.log.Error("could not say goodbye to the guardian", "error", err)
 	}
 }
