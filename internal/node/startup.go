@@ -155,6 +155,9 @@ func (n *node) checkInstance() error {
 	if err := n.pg.CheckFolder(); err != nil {
 		return err
 	}
+	if err := n.pg.CheckPort(); err != nil {
+		return err
+	}
 	return n.pg.CheckPrograms(ctx)
 }
 
