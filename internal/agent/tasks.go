@@ -53,6 +53,9 @@ func (a *Agent) taskBegins(kind ha.TaskKind, d ha.Decision) {
 		}
 	case ha.TaskFollowRestart, ha.TaskResume, ha.TaskRestart:
 		state(cluster.StateRestarting)
+		if r, ok := d.(ha.Restart); ok && r.Primary {
+			i.Role = cluster.RolePrimary // also of one that people had stopped
+		}
 	case ha.TaskReinit:
 		state(cluster.StateCreatingReplica)
 		i.Role, i.Sysid = cluster.RoleUninitialized, ""

@@ -48,6 +48,7 @@ type fakeAgent struct {
 	// of it (nil: nothing happens).
 	failovers []string
 	carryOut  func(*fakeAgent, cluster.Failover)
+	late      bool // the view does not show what was written before carryOut does
 	// polled are the members that were asked; silent those that do not answer.
 	polled []string
 	silent map[string]bool
@@ -157,7 +158,10 @@ func (f *fakeAgent) PutFailover(_ context.Context, value []byte, cond dcs.Condit
 		return 0, err
 	}
 	key := cluster.ParseFailover(value)
-	version := f.showKey(key)
+	version := cluster.Version(1000)
+	if !f.late {
+		version = f.showKey(key)
+	}
 	if key.Pending() && key.ScheduledAt == "" && f.carryOut != nil {
 		go f.carryOut(f, key)
 	}
