@@ -247,7 +247,10 @@ func TestSwitchoverByRequest(t *testing.T) {
 		})
 		c.waitLeader(patience, to)
 		began := w.firstAfter(to, at.Add(-10*time.Second))
-		c.eventually(patience, "the new leader takes writes", func() (bool, string) { began = w.firstAfter(to, at.Add(-4*time.Second)); return !began.IsZero(), "no row" })
+		c.eventually(patience, "the new leader takes writes", func() (bool, string) {
+			began = w.firstAfter(to, at.Add(-4*time.Second))
+			return !began.IsZero(), "no row"
+		})
 		if last := w.lastOn(from); last.Before(at.Add(-time.Second)) || began.Before(at) || began.After(at.Add(4*time.Second)) {
 			t.Errorf("planned for %v; %s took rows until %v, %s from %v on", at, from.name, last, to.name, began)
 		}
@@ -450,7 +453,10 @@ func TestReinitializeByRequest(t *testing.T) {
 	c, leader := bringUpGuarded(t)
 	w := c.startWriter(leader)
 	replica := c.nodes[2]
-	marker := func() bool { v, err := replica.query("SELECT pg_ls_dir FROM pg_ls_dir('.') WHERE pg_ls_dir = 'marker'"); return err == nil && v == "" }
+	marker := func() bool {
+		v, err := replica.query("SELECT pg_ls_dir FROM pg_ls_dir('.') WHERE pg_ls_dir = 'marker'")
+		return err == nil && v == ""
+	}
 	mark := func() {
 		t.Helper()
 		if err := touch(replica.dataDir() + "/marker"); err != nil {
