@@ -306,6 +306,9 @@ func (a *Agent) stateOf(f Facts, first bool) {
 		}
 	case i.State == cluster.StateRunning || i.State.Starting() || i.State == cluster.StateRestarting:
 		i.State = cluster.StateCrashed
+		if a.settings.Pause {
+			i.State = cluster.StateStopped // by hand, most likely; in any case nobody starts it
+		}
 	}
 }
 

@@ -136,6 +136,11 @@ func TestPauseKeepsTheLeaderAndItsKey(t *testing.T) {
 	t.Run("new replicas can still be made", func(t *testing.T) {
 		n4 := c.add("n4", here(t), guarded)
 		n4.start()
+		c.eventually(patience, "it waits to be told", func() (bool, string) {
+			_, saw := n4.get("/patroni")
+			return strings.Contains(n4.logSince(0), "PAUSE: running with empty data directory"), saw
+		})
+		n4.want(200, "reinitialize started", "POST", "/reinitialize", "{}")
 		c.waitHealthy(patience, leader)
 	})
 	t.Run("stopping the agent leaves PostgreSQL running", func(t *testing.T) {
