@@ -69,7 +69,7 @@ type node struct {
 	reloads chan struct{} // SIGHUP by request
 
 	// The following belong to the loop.
-	snapshot    atomic.Pointer[rest.Snapshot] // written by the loop, read by all
+	snapshot    board // written by the loop, read by all
 	generation  uint64
 	clusterAt   time.Duration
 	nameChecked bool       // belongs to watchStore

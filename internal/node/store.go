@@ -67,6 +67,8 @@ func (n *node) operate(e agent.Operate) {
 		_, end.Err = n.store.Put(ctx, cluster.KeyInitialize, []byte(op.Sysid), op.Condition)
 	case agent.PutConfig:
 		_, end.Err = n.store.Put(ctx, cluster.KeyConfig, cluster.Compact(op.Doc), op.Condition)
+	case agent.PutFailover:
+		_, end.Err = n.store.Put(ctx, cluster.KeyFailover, op.Value, op.Condition)
 	case agent.PublishCluster:
 		end.Grant, end.Sent, end.Err = n.publishCluster(ctx, op)
 	}
