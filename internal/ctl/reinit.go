@@ -55,8 +55,10 @@ func (r *reiniter) run(cmd *cobra.Command, args []string) error {
 	var waiting []*progress
 	err = w.each(ctx, chosen, "reinitialize", func(m *cluster.Member) error {
 		p := &progress{member: m}
-		if doc, err := w.members.status(ctx, m); err == nil && r.wait {
-			p.begin(doc)
+		if r.wait {
+			if doc, err := w.members.status(ctx, m); err == nil {
+				p.begin(doc)
+			}
 		}
 		started, err := r.reinit(ctx, w, m)
 		if started {
