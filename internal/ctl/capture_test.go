@@ -163,3 +163,8 @@ func stored(t *testing.T, s *memory.Server) *cluster.Cluster {
 	}
 	return c
 }
+
+// openOne opens one store whatever is asked for.
+func openOne(s *memory.Server) func(*config.Config) (dcs.Store, error) {
+	return func(*config.Config) (dcs.Store, error) { return s.Open("ctl", dcs.Times{}, ""), nil }
+}

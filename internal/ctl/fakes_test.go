@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +40,7 @@ type fakes struct {
 // cannot be reached.
 func fake(t *testing.T, now string, extra map[string]string, down []string, script ...exchange) *fakes {
 	t.Helper()
-	f := &fakes{t: t, store: memory.New(func() time.Duration { return 0 }), urls: map[string]string{}, script: script, extra: extra, keys: map[string]string{}}
+	f := &fakes{t: t, store: memory.New(func() time.Duration { return 0 }), urls: map[string]string{}, script: slices.Clone(script), extra: extra, keys: map[string]string{}}
 	for _, name := range []string{"pg-a", "pg-b", "pg-c", "pg-d", "pg-e"} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { f.serve(name, w, r) }))
 		t.Cleanup(s.Close)
@@ -107,7 +108,7 @@ func (f *fakes) serve(name string, w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(f.script[0].code)
 		_, _ = io.WriteString(w, f.script[0].answer)
 		return
-	case len(f.script) == 0 || got != f.script[0].request:
+	case f.next(got) < 0:
 		next := "nothing"
 		if len(f.script) > 0 {
 			next = f.script[0].request
@@ -116,8 +117,9 @@ func (f *fakes) serve(name string, w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
 		return
 	}
-	e := f.script[0]
-	f.script = f.script[1:]
+	i := f.next(got)
+	e := f.script[i]
+	f.script = slices.Delete(f.script, i, i+1)
 	if e.then != "" {
 		b, ok := between[e.then]
 		if !ok {
@@ -128,6 +130,20 @@ func (f *fakes) serve(name string, w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(e.code)
 	_, _ = io.WriteString(w, e.answer)
+}
+
+// next is the place of a request in the script, -1 if it is not expected now.
+// Several members may be asked for their status at the same time.
+func (f *fakes) next(request string) int {
+	for i, e := range f.script {
+		if e.request == request {
+			return i
+		}
+		if !strings.HasPrefix(e.request, "GET ") {
+			break
+		}
+	}
+	return -1
 }
 
 // bench is a bench on the fakes.
