@@ -118,6 +118,13 @@ func instanceSettings(cfg *config.Config, p *config.Postgresql) postgres.Setting
 		RemoveDataDirectoryOnDivergedTimelines: p.RemoveDataDirectoryOnDivergedTimelines,
 		CreateReplicaMethods:                   p.CreateReplicaMethods, Methods: p.Methods, BaseBackup: optionList(p.BaseBackup),
 		Callbacks: p.Callbacks, PrePromote: p.PrePromote, BeforeStop: p.BeforeStop, UseSlots: p.UseSlots}
+	for role := range p.ByRole {
+		parameters, hba, ident, _ := p.ForRole(cluster.Role(role))
+		if s.ByRole == nil {
+			s.ByRole = map[cluster.Role]postgres.RoleSettings{}
+		}
+		s.ByRole[cluster.Role(role)] = postgres.RoleSettings{Parameters: ordered(parameters), PgHBA: hba, PgIdent: ident}
+	}
 	if b := cfg.Bootstrap; b != nil {
 		s.Bootstrap = postgres.BootstrapSettings{Method: b.Method, Section: b.Methods[b.Method], Initdb: optionList(b.Initdb),
 			PgHBA: b.PgHBA, PostBootstrap: b.PostBootstrap}
