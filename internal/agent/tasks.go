@@ -175,9 +175,12 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		i.State = cluster.StateStopped
 	case ha.TaskRewind:
 		switch {
+		case a.stopped:
 		case ev.Retry:
-			a.div.TriedAt = a.now
-		case !a.stopped:
+			// It did not begin: the leader was gone before the first byte. The folder is
+			// as whole, and as diverged, as before; compare again.
+			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now}
+		default:
 			a.div = a.concluded(ha.RewindFailed)
 		}
 	case ha.TaskCrashRecovery:

@@ -270,7 +270,7 @@ func (p *agentProc) rewind(t *task, name string, ok func(), fail func(string), e
 				if m.disk.whole {
 					m.journal = ""
 				}
-				end("pg_rewind did not begin", agent.TaskEnded{Broken: !m.disk.whole})
+				end("pg_rewind did not begin", agent.TaskEnded{Broken: !m.disk.whole, Retry: true})
 				return
 			}
 			if from.disk.controlTLI == m.disk.controlTLI && m.disk.whole {
