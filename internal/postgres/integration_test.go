@@ -370,6 +370,28 @@ func TestAlterSystem(t *testing.T) {
 	}
 }
 
+func TestWhatTheServerDoesNotAcceptIsFound(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	ctx := pgtest.Context(t)
+	if err := a.FileErrors(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s := a.Settings
+	s.PgHBA = append([]string{"host all all 10.0.0.0/8 cleverness"}, s.PgHBA...)
+	s.Parameters = s.Parameters.Clone()
+	s.Parameters.Set("max_connections", 60) // waits for a restart: no error
+	s.Parameters.Set("search_path", "a,,b")
+	a.SetSettings(s)
+	if _, err := a.Reload(ctx, cluster.RolePrimary, false); err != nil {
+		t.Fatal(err)
+	}
+	err := a.FileErrors(ctx)
+	if err == nil || !strings.Contains(err.Error(), "pg_hba.conf line 3: ") || !strings.Contains(err.Error(), "search_path") || strings.Contains(err.Error(), "max_conn") {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestRoleSpecificSettings(t *testing.T) {
 	t.Parallel()
 	roles := func(s *postgres.Settings) {

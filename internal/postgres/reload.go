@@ -4,6 +4,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -50,6 +51,32 @@ func (p *Instance) Reload(ctx context.Context, role cluster.Role, force bool) (r
 	}
 	p.announceForeign(ctx)
 	return true, nil
+}
+
+// FileErrors is what the running server does not accept in the files that it
+// has read last. It ignores such a file, or such a line, as a whole, and says so
+// only in its own log.
+func (p *Instance) FileErrors(ctx context.Context) error {
+	queries := []string{`SELECT 'pg_hba.conf line ' || line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL`,
+		// That a restart is needed is no error.
+		`SELECT regexp_replace(sourcefile, '.*/', '') || ' line ' || sourceline || ': ' || coalesce(name || ': ', '') || error FROM pg_file_settings
+ WHERE error IS NOT NULL AND error <> 'setting could not be applied'
+ UNION ALL SELECT f.name || ': the value is not accepted' FROM pg_file_settings f JOIN pg_settings s USING (name)
+ WHERE f.error = 'setting could not be applied' AND s.context <> 'postmaster' AND s.context <> 'internal'`}
+	if v, err := p.settingsVersion(); err == nil && v >= 150000 {
+		queries = append(queries, `SELECT 'pg_ident.conf line ' || line_number || ': ' || error FROM pg_ident_file_mappings WHERE error IS NOT NULL`)
+	}
+	var problems []error
+	for _, q := range queries {
+		rows, err := p.query(ctx, q)
+		if err != nil {
+			return nil // the user of the agent need not be a superuser; then nobody can tell
+		}
+		for _, r := range rows {
+			problems = append(problems, errors.New(string(r[0])))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // announceForeign tells of parameters that wait for a restart although the
