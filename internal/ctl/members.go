@@ -253,6 +253,11 @@ func printFooter(w io.Writer, c *cluster.Cluster, s cluster.Settings, coloured b
 		}
 		fmt.Fprintln(w, " "+on)
 	}
+	for i := range c.Members {
+		if a := c.Members[i].Agent; a != nil && a.ConfigError != "" {
+			fmt.Fprintf(w, " Configuration of %s not in force: %s\n", c.Members[i].Name, a.ConfigError)
+		}
+	}
 	if c.Failover == nil || c.Failover.ScheduledAt == "" {
 		return
 	}

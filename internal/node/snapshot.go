@@ -25,6 +25,9 @@ func (n *node) publishSnapshot(now ha.Instant) {
 	if p.State != old.State || p.Role != old.Role {
 		n.generation++
 	}
+	if p.Role != old.Role {
+		n.roleChanged(old.Role, p.Role)
+	}
 	if p.Cluster != old.Cluster || p.Cluster != nil && p.LastSeen.Unix() != old.DCSLastSeen {
 		n.clusterAt = now
 	}
