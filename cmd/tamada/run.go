@@ -78,10 +78,10 @@ func load(path string) (*config.Config, *slog.Logger, error) {
 		return nil, nil, errors.New("PostgreSQL refuses to run as root, so tamada must not run as root either: start it as the user that owns the data folder (usually postgres)")
 	}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("state folder (state_dir): %w", err)
+		return nil, nil, fmt.Errorf("state folder %s: %w; make it belong to the user that this program runs as, or set state_dir to a folder that does", cfg.StateDir, err)
 	}
 	if err := os.Chmod(cfg.StateDir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("state folder (state_dir): %w", err)
+		return nil, nil, fmt.Errorf("state folder %s: %w; it must belong to the user that this program runs as", cfg.StateDir, err)
 	}
 	return cfg, log, nil
 }

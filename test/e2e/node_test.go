@@ -38,6 +38,7 @@ type node struct {
 	config   object // may be changed before start
 	command  []string
 	main     *program // the guardian, nil before the first start
+	down     bool     // the test has stopped or killed it
 
 	mu   sync.Mutex // guards sql
 	sql  *pgx.Conn
@@ -77,7 +78,7 @@ func (n *node) defaults() object {
 		"etcd3":   object{"hosts": []string{n.c.store}},
 		"bootstrap": object{
 			"dcs":    n.c.dynamic,
-			"initdb": []any{object{"encoding": "UTF8"}, object{"locale": "C"}, "data-checksums", "no-sync"},
+			"initdb": []any{object{"encoding": "UTF8"}, object{"locale": "C"}, object{"auth": "scram-sha-256"}, "data-checksums", "no-sync"},
 		},
 		"postgresql": object{
 			"listen": address, "connect_address": address,
@@ -126,6 +127,7 @@ func (n *node) writeConfig() {
 func (n *node) start() {
 	n.c.t.Helper()
 	n.writeConfig()
+	n.down = false
 	n.main = startProgram(n.c.t, n.name, n.log, n.at.command(n.c.t, n.command...))
 	n.c.note("started %s, pid %d", n.name, n.main.pid())
 }
@@ -212,6 +214,7 @@ func (n *node) processes() (list []process) {
 // killAll kills every process of the node at once, as a power failure would,
 // and waits until none is left.
 func (n *node) killAll() {
+	n.down = true
 	known := map[int]process{}
 	for range 400 {
 		for _, p := range n.processes() {
@@ -265,6 +268,14 @@ func (n *node) logSize() int64 {
 	return st.Size()
 }
 
+// stop asks the node to end, as a service manager does; it may take as long as
+// it takes.
+func (n *node) stop() {
+	n.c.t.Helper()
+	n.down = true
+	n.kill(n.main.pid(), syscall.SIGTERM, "guardian")
+}
+
 // kill sends a signal to one process and notes it.
 func (n *node) kill(pid int, s syscall.Signal, what string) {
 	n.c.t.Helper()
@@ -276,3 +287,6 @@ func (n *node) kill(pid int, s syscall.Signal, what string) {
 		n.c.t.Fatalf("%v to %s of %s: %v", s, what, n.name, err)
 	}
 }
+
+// touch makes an empty file.
+func touch(path string) error { return os.WriteFile(path, nil, 0o600) }
