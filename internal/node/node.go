@@ -55,9 +55,9 @@ type node struct {
 	pg       *postgres.Instance
 	store    dcs.Store
 	guard    *guardian.Client // nil without a guardian
-	peers    *peer.Client
+	peers    atomic.Pointer[peer.Client]
 	rest     *rest.Server
-	listener net.Listener
+	listener net.Listener // of the REST API; changed by the loop only
 	metrics  prometheus.Gatherer
 	journal  *Journal
 	alarm    *guardian.Alarm

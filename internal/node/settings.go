@@ -169,14 +169,15 @@ func optionList(options []config.Option) any {
 }
 
 // reload reads the node's own configuration again (SIGHUP, POST /reload). A
-// mistake in it leaves the old one in force.
+// mistake in it leaves the old one in force; files that it names, such as
+// certificates, are read again in any case (reference configuration.md 1.7).
 func (n *node) reload() {
 	cfg, err := config.Load(n.path, n.environ)
-	if err != nil {
+	switch {
+	case err != nil:
 		n.log.Error("Exception when reloading local configuration from "+n.path+", the old one stays in force", "error", err)
-		return
-	}
-	if cluster.Equal(cfg.Doc, n.cfg.Load().Doc) {
+		cfg = n.cfg.Load()
+	case cluster.Equal(cfg.Doc, n.cfg.Load().Doc):
 		n.log.Info("No local configuration items changed.")
 	}
 	m, err := config.Merge(cfg, n.dynamic.Load())
@@ -184,11 +185,10 @@ func (n *node) reload() {
 		n.log.Error("Failed to reload config_file="+n.path, "error", err)
 		return
 	}
+	n.reloadAPI(cfg)
 	n.cfg.Store(cfg)
+	go n.reloadRest(cfg)
 	n.pg.SetSettings(instanceSettings(cfg, &m.Postgresql))
-	if err := n.rest.Reload(restOptions(cfg, n.metrics)); err != nil {
-		n.log.Error("Failed to reload the REST API", "error", err)
-	}
 	n.step(agent.LocalChanged{Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil)})
 	go n.reloadPostgres(n.dynamic.Load())
 }

@@ -44,7 +44,7 @@ func Run(o Options) (int, error) {
 		return 1, err
 	}
 	defer n.store.Close()
-	go n.serve()
+	go n.serve(n.listener)
 	go n.watchStore()
 	exit := n.loop(signals)
 	n.farewell(exit)
@@ -93,9 +93,11 @@ func (n *node) prepare() error {
 	if n.store, err = open.Store(n.ctx, cfg, times, session, n.log); err != nil {
 		return err
 	}
-	if n.peers, err = peer.New(peerOptions(cfg)); err != nil {
+	client, err := peer.New(peerOptions(cfg))
+	if err != nil {
 		return err
 	}
+	n.peers.Store(client)
 	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.metrics), n.log); err != nil {
 		return err
 	}
@@ -118,10 +120,11 @@ func (n *node) connectGuardian(cfg *config.Config) (err error) {
 		if n.guard, err = guardian.Connect(); err != nil {
 			return err
 		}
-		n.listener, err = guardian.Listener()
-		return err
+		if n.listener, err = guardian.Listener(); err != nil {
+			return err
+		}
 	}
-	n.listener, err = guardian.Listen(cfg.RestAPI.Listen.String())
+	n.listener, err = inheritedSocket(n.listener, cfg)
 	return err
 }
 
@@ -227,13 +230,6 @@ func (n *node) loadPatiently() *cluster.Cluster {
 	}
 }
 
-// serve answers the REST API until the node ends.
-func (n *node) serve() {
-	if err := n.rest.Serve(n.listener); err != nil {
-		n.log.Error("the REST API has ended", "error", err)
-	}
-}
-
 // firstView makes sure, before anything is decided on it, that no other node
 // runs under our name.
 func (n *node) firstView(c *cluster.Cluster) error {
@@ -246,7 +242,7 @@ func (n *node) firstView(c *cluster.Cluster) error {
 	if m == nil || m.APIURL == "" || m.APIURL == cfg.RestAPI.URL() {
 		return nil // with our own address it cannot be another: its socket is ours
 	}
-	if n.peers.Lives(n.ctx, m) {
+	if n.peers.Load().Lives(n.ctx, m) {
 		n.log.Log(n.ctx, levelCritical, fmt.Sprintf("Can't start; there is already a node named '%s' running", cfg.Name), "at", m.APIURL)
 		return fmt.Errorf("the name %s is taken by the node at %s: give each node a name of its own", cfg.Name, m.APIURL)
 	}

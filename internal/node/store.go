@@ -167,7 +167,7 @@ func (n *node) compare(e agent.Compare) {
 
 // poll asks one member for its status.
 func (n *node) poll(ctx context.Context, m *cluster.Member) candidate.Answer {
-	a := n.peers.Poll(ctx, m)
+	a := n.peers.Load().Poll(ctx, m)
 	if a.Err != nil {
 		n.log.Warn(fmt.Sprintf("Request failed to %s: GET %s (%v)", m.Name, m.APIURL, a.Err))
 		return candidate.Answer{Name: m.Name}

@@ -45,7 +45,9 @@ var routes = map[string]route{
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
-	defer busy(r)()
+	o := s.opts.Load()
+	old, done := busy(r, o.tls)
+	defer done()
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path,
@@ -58,8 +60,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// answers, and would wait for ever for one that does not come.
 		_ = http.NewResponseController(w).SetReadDeadline(begun.Add(s.limits.body))
 	}
-	o := s.opts.Load()
 	w.Header()["Server"] = o.server
+	if old {
+		w.Header()["Connection"] = []string{"close"}
+	}
 	s.route(&answer{w: w, r: r, o: o, ctx: context.WithoutCancel(r.Context())})
 	if s.log.Enabled(r.Context(), slog.LevelDebug) {
 		s.log.DebugContext(r.Context(), "request", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path,
