@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"tamada/internal/agent"
 	"tamada/internal/cluster"
 	"tamada/internal/config"
@@ -58,7 +56,7 @@ type node struct {
 	peers    atomic.Pointer[peer.Client]
 	rest     *rest.Server
 	listener net.Listener // of the REST API; changed by the loop only
-	metrics  prometheus.Gatherer
+	meters   *meters
 	journal  *Journal
 	alarm    *guardian.Alarm
 
@@ -174,6 +172,7 @@ func (n *node) step(ev agent.Event) {
 	n.offset, n.started = offset, true
 	n.execute(n.agent.Step(now, wall, rand.Uint32(), ev))
 	n.publishSnapshot(now)
+	n.meters.loop.Observe(time.Since(wall).Seconds())
 }
 
 func (n *node) execute(effects []agent.Effect) {
@@ -188,6 +187,7 @@ func (n *node) execute(effects []agent.Effect) {
 		case agent.DisarmGuardian:
 			n.disarm()
 		case agent.StartTask:
+			n.meters.begins(e)
 			n.startTask(e)
 		case agent.StopTask:
 			n.task.stop(e.ID)

@@ -119,7 +119,7 @@ func (n *node) reloadRest(cfg *config.Config) {
 	if cfg != n.cfg.Load() {
 		return // a newer one is on its way
 	}
-	if err := n.rest.Reload(restOptions(cfg, n.metrics)); err != nil {
+	if err := n.rest.Reload(restOptions(cfg, n.meters.registry)); err != nil {
 		n.log.Error("Failed to reload the REST API", "error", err)
 	}
 	switch client, err := peer.New(peerOptions(cfg)); {

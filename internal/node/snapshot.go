@@ -40,6 +40,7 @@ func (n *node) publishSnapshot(now ha.Instant) {
 	} else {
 		s.Failsafe = old.Failsafe
 	}
+	n.meters.lock(s.LockUntil, now)
 	n.snapshot.Store(s)
 }
 

@@ -90,15 +90,19 @@ func (n *node) prepare() error {
 		session = n.guard.Inherited.Session
 	}
 	times := dcs.Times{TTL: m.Settings.TTL, LoopWait: m.Settings.LoopWait, RetryTimeout: m.Settings.RetryTimeout}
-	if n.store, err = open.Store(n.ctx, cfg, times, session, n.log); err != nil {
+	store, err := open.Store(n.ctx, cfg, times, session, n.log)
+	if err != nil {
 		return err
 	}
+	n.meters = newMeters(cfg.Scope, cfg.Name)
+	n.meters.watch(n, cfg.Scope, cfg.Name)
+	n.store = timedStore{store, n.meters}
 	client, err := peer.New(peerOptions(cfg))
 	if err != nil {
 		return err
 	}
 	n.peers.Store(client)
-	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.metrics), n.log); err != nil {
+	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.meters.registry), n.log); err != nil {
 		return err
 	}
 	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil),

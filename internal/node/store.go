@@ -54,6 +54,9 @@ func (n *node) operate(e agent.Operate) {
 	case agent.DropInitialize:
 		end.Err = n.store.Delete(ctx, cluster.KeyInitialize, dcs.Any())
 	case agent.Acquire:
+		if c := n.snapshot.Load().Cluster; c != nil {
+			n.meters.acquiring(c.Failover)
+		}
 		if op.Reclaim != nil {
 			end.Grant, end.Err = n.store.Reclaim(ctx, *op.Reclaim)
 		} else {
