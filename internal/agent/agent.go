@@ -25,6 +25,9 @@ type Config struct {
 	// Bootstrapping: the previous agent of this node made the initialize key and
 	// was interrupted before the new cluster was published.
 	Bootstrapping bool
+	// Promise is what an earlier agent of this node promised to a primary that had
+	// lost the store; it holds until its end.
+	Promise *ha.Promise
 	// Guarded: a guardian watches this agent.
 	Guarded bool
 	// Broken: the data folder was left half-rewound by an earlier agent.
@@ -95,6 +98,10 @@ type Agent struct {
 	ended       bool
 
 	guard    guard
+	failsafe failsafe
+	health   ha.Health
+	crashes  []ha.Instant // of this primary, lately
+	floors   cluster.Floors
 	duties   duties
 	line     string
 	noteText string
@@ -126,7 +133,9 @@ func New(cfg Config) *Agent {
 	if err != nil {
 		settings, _, _ = cluster.ParseSettings(nil)
 	}
+	a.floors = cluster.CommonFloors
 	a.useSettings(settings)
+	a.failsafe.promise = cfg.Promise
 	return a
 }
 
@@ -225,6 +234,12 @@ func (a *Agent) handle(ev Event) {
 		a.published(ev)
 	case HistoryRead:
 		a.historyRead(ev)
+	case FailsafeAnswered:
+		a.failsafeAnswered(ev)
+	case FailsafeAsked:
+		a.failsafeAsked(ev)
+	case HealthSeen:
+		a.healthSeen(ev)
 	case RestartRequested:
 		a.restartRequested(ev)
 	case ReinitRequested:
@@ -312,6 +327,7 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	}
 	leader := c.LeaderName()
 	if leader != "" {
+		a.failsafe.promise = nil // somebody leads, as all can see
 		s.healthy, s.unlocked = c, 0
 		if leader != a.cfg.Name {
 			a.released, a.release = 0, false
@@ -352,11 +368,15 @@ func (a *Agent) checkTenure(c *cluster.Cluster) {
 // or that asks for what this version cannot do, is not applied at all: the last
 // good one stays.
 func (a *Agent) configSeen(c *cluster.Cluster) {
-	if c.Config == nil || c.Config.Doc.Len() == 0 || c.Config.Version == a.dynamicV {
+	floors := cluster.FloorsFor(c)
+	if c.Config == nil || c.Config.Doc.Len() == 0 || c.Config.Version == a.dynamicV && floors == a.floors {
 		return
 	}
-	a.dynamicV, a.dynamicProblem = c.Config.Version, ""
-	settings, warnings, err := cluster.ParseSettings(c.Config.Doc)
+	if floors != a.floors && floors == cluster.CommonFloors && a.settings.TTL < 20*time.Second {
+		a.log(ha.Warning, "a member without a guardian has joined ("+unguarded(c)+"): ttl below 20 s is safe only where every agent has one; the times are raised")
+	}
+	a.dynamicV, a.dynamicProblem, a.floors = c.Config.Version, "", floors
+	settings, warnings, err := cluster.ParseSettingsFor(c.Config.Doc, floors)
 	if err != nil {
 		a.dynamicProblem = "dynamic configuration: " + err.Error()
 		a.log(ha.Error, "Exception when setting dynamic_configuration: "+err.Error()+"; the previous one stays in force")
@@ -441,11 +461,14 @@ func (a *Agent) view() *ha.View {
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
 		Requests: a.requests, ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
+	v.Health, v.Crashes = a.health, a.recentCrashes()
+	a.addFailsafe(v)
 	v.DCS.Error = firstOf(a.store.watchErr, a.store.touchErr)
 	if v.DCS.Error == "" && a.lease.State() != lease.None {
 		v.DCS.Error = a.store.renewErr // of a lease that has ended it says nothing any more
 	}
 	v.DCS.Reachable = v.DCS.Error == "" && a.store.view != nil
+	a.keepPromise(v)
 	return v
 }
 

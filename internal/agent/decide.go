@@ -137,6 +137,7 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.Promote:
 		a.start(ha.TaskPromote, "", d)
 	case ha.StartPrimary:
+		a.crashes = append(a.crashes, a.now)
 		a.start(ha.TaskStartPrimary, "", d)
 	case ha.ResumePrimary:
 		a.start(ha.TaskResume, "", d)
@@ -163,6 +164,8 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 		a.operate(PutConfig{Doc: a.dynamic, Condition: configCondition(v)})
 	case ha.CancelTask:
 		a.cancel()
+	case ha.AskFailsafe:
+		a.askFailsafe(d.Members)
 	case ha.ClearFailover:
 		a.operate(PutFailover{Value: []byte("{}"), Condition: dcs.IfVersion(v.DCS.Cluster.Failover.Version)})
 	case ha.KeepCandidate:

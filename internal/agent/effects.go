@@ -175,6 +175,23 @@ type ApplyConfig struct {
 	Settings cluster.Settings
 }
 
+// AskFailsafe asks every member of the topology but us for its promise:
+// [FailsafeAnswered].
+type AskFailsafe struct {
+	ID      uint64
+	Members *cluster.Object // name to api_url
+	Body    *cluster.Object
+	Timeout time.Duration
+}
+
+// KeepPromise writes a promise down, so that it survives this agent, and then
+// ends the request with 200 Accepted. LSN is our position.
+type KeepPromise struct {
+	ID      uint64
+	Promise ha.Promise
+	LSN     cluster.LSN
+}
+
 // Answer ends a request of an operator: the code of the REST API and its text.
 type Answer struct {
 	ID   uint64
@@ -219,6 +236,8 @@ func (ReadHistory) effect()     {}
 func (ArrangeSlots) effect()    {}
 func (Checkpoint) effect()      {}
 func (ApplyConfig) effect()     {}
+func (AskFailsafe) effect()     {}
+func (KeepPromise) effect()     {}
 func (Answer) effect()          {}
 func (Callback) effect()        {}
 func (Log) effect()             {}

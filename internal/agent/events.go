@@ -141,6 +141,30 @@ type GuardianLost struct{}
 // than before.
 type GuardianBack struct{}
 
+// FailsafeAnswered: a round of questions in failsafe mode has ended. OK is true
+// when every member gave its promise; Why says who did not.
+type FailsafeAnswered struct {
+	ID   uint64
+	Sent ha.Instant
+	OK   bool
+	Why  string
+}
+
+// FailsafeAsked: a primary that has lost the store asks for our promise.
+type FailsafeAsked struct {
+	ID                    uint64
+	Name, ConnURL, APIURL string
+	Slots                 []cluster.Slot
+}
+
+// HealthSeen: a new connection and a small write were tried. Since is when they
+// last worked.
+type HealthSeen struct {
+	OK    bool
+	Since ha.Instant
+	Why   string
+}
+
 // ClockJumped: see [lease.ClockJumped].
 type ClockJumped struct{}
 
@@ -211,6 +235,9 @@ func (Acked) event()             {}
 func (GuardianAnswered) event()  {}
 func (GuardianLost) event()      {}
 func (GuardianBack) event()      {}
+func (FailsafeAnswered) event()  {}
+func (FailsafeAsked) event()     {}
+func (HealthSeen) event()        {}
 func (ClockJumped) event()       {}
 func (Checkpointed) event()      {}
 func (SlotsDone) event()         {}

@@ -82,6 +82,10 @@ type Clone struct{ From cluster.Member }
 // still exactly as seen.
 type AcquireLeader struct{ Reclaim *cluster.Leader }
 
+// AskFailsafe asks every other member of the topology for its promise not to
+// race, so that a primary without the store may go on.
+type AskFailsafe struct{ Members *cluster.Object }
+
 // ReleaseLeader deletes our leader key. LSN, when not 0, is published before as
 // the last position of this primary.
 type ReleaseLeader struct {
@@ -120,6 +124,8 @@ type Demote struct {
 	Mode       DemoteMode
 	Action     string
 	Checkpoint bool
+	// Hung: the server does not react; its processes are killed one by one.
+	Hung bool
 }
 
 // ClearFailover empties the failover key, if it is still as seen.
@@ -223,6 +229,7 @@ func (WriteConfig) decision()       {}
 func (CancelTask) decision()        {}
 func (StopPostgres) decision()      {}
 func (Exit) decision()              {}
+func (AskFailsafe) decision()       {}
 func (ClearFailover) decision()     {}
 func (KeepCandidate) decision()     {}
 func (Restart) decision()           {}

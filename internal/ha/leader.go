@@ -108,6 +108,9 @@ func allAnnounce(v *View) bool {
 
 // leadOn is the ordinary cycle of a primary: requests first.
 func leadOn(v *View) Outcome {
+	if o, done := hung(v); done {
+		return o
+	}
 	o, done := failoverRequest(v)
 	if done {
 		return o
@@ -120,6 +123,31 @@ func leadOn(v *View) Outcome {
 	}
 	o.Do, o.Line = Wait{}, "no action. I am ("+v.Me+"), the leader with the lock"
 	return o
+}
+
+// hung gives way when the server looks alive and is of no use: it takes no new
+// connection, or its disk takes no write. Only somebody who can take over makes
+// that better; stepping down into nothing would end what still works.
+func hung(v *View) (Outcome, bool) {
+	h := &v.Health
+	limit := v.Settings.HangTimeout
+	if h.FailingSince == 0 || limit == 0 || v.paused() {
+		return Outcome{}, false
+	}
+	if left := h.FailingSince + limit - v.Now; left > 0 {
+		return Outcome{}, false
+	}
+	o, done := failoverIfPossible(v, "stopped PostgreSQL to fail over, because it hangs", "Primary hangs. Failing over: "+h.Why)
+	if !done {
+		w := wait("no action. I am (%s), the leader with the lock", v.Me)
+		w.note(Warning, "PostgreSQL hangs (%s), but nobody could take over: staying", h.Why)
+		return w, true
+	}
+	if d, demotes := o.Do.(Demote); demotes {
+		d.Hung = true
+		o.Do = d
+	}
+	return o, true
 }
 
 // resumable tells whether an instance that was demoted only because the store

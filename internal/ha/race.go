@@ -108,6 +108,12 @@ func eligible(v *View) eligibility {
 		return eligibility{}
 	case v.DCS.Cluster.Failover.Pending():
 		return requestedElsewhere(v)
+	case v.Settings.FailsafeMode && v.DCS.Cluster.Failsafe.Len() > 0 && !listed(v.DCS.Cluster.Failsafe, v.Me):
+		return eligibility{} // a primary without the store did not ask us
+	case v.Health.FailingSince > 0:
+		e := eligibility{}
+		e.outcome.note(Warning, "not fit to lead: %s", v.Health.Why)
+		return e
 	case v.Watchdog.Unusable:
 		e := eligibility{}
 		e.outcome.note(Warning, "Watchdog device is not usable")

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"tamada/internal/agent"
 	"tamada/internal/cluster"
@@ -56,10 +55,10 @@ type node struct {
 	pg       *postgres.Instance
 	store    dcs.Store
 	guard    *guardian.Client // nil without a guardian
-	peers    *peer.Client
+	peers    atomic.Pointer[peer.Client]
 	rest     *rest.Server
-	listener net.Listener
-	metrics  prometheus.Gatherer
+	listener net.Listener // of the REST API; changed by the loop only
+	meters   *meters
 	journal  *Journal
 	alarm    *guardian.Alarm
 
@@ -70,7 +69,8 @@ type node struct {
 	reloads chan struct{} // SIGHUP by request
 
 	// The following belong to the loop.
-	snapshot    board // written by the loop, read by all
+	snapshot    board         // written by the loop, read by all
+	position    atomic.Uint64 // LSN of the last observation
 	generation  uint64
 	clusterAt   time.Duration
 	nameChecked bool       // belongs to watchStore
@@ -174,6 +174,7 @@ func (n *node) step(ev agent.Event) {
 	n.offset, n.started = offset, true
 	n.execute(n.agent.Step(now, wall, rand.Uint32(), ev))
 	n.publishSnapshot(now)
+	n.meters.loop.Observe(time.Since(wall).Seconds())
 }
 
 func (n *node) execute(effects []agent.Effect) {
@@ -194,6 +195,7 @@ func (n *node) execute(effects []agent.Effect) {
 		case agent.ReplaceGuardian:
 			go n.replaceGuardian(e.Kill)
 		case agent.StartTask:
+			n.meters.begins(e)
 			n.startTask(e)
 		case agent.StopTask:
 			n.task.stop(e.ID)
@@ -221,6 +223,10 @@ func (n *node) execute(effects []agent.Effect) {
 			go n.arrangeSlots(e)
 		case agent.Checkpoint:
 			go n.checkpoint()
+		case agent.AskFailsafe:
+			go n.askFailsafe(e)
+		case agent.KeepPromise:
+			go n.keepPromise(e)
 		case agent.Callback:
 			n.pg.RunCallback(e.Action, e.Role)
 		case agent.Answer:

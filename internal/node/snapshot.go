@@ -43,6 +43,9 @@ func (n *node) publishSnapshot(now ha.Instant) {
 	} else {
 		s.Failsafe = old.Failsafe
 	}
+	n.meters.lock(s.LockUntil, now)
+	s.FailsafeUntil = p.FailsafeUntil
+	n.position.Store(uint64(p.Position))
 	n.snapshot.Store(s)
 }
 

@@ -54,6 +54,9 @@ func (n *node) operate(e agent.Operate) {
 	case agent.DropInitialize:
 		end.Err = n.store.Delete(ctx, cluster.KeyInitialize, dcs.Any())
 	case agent.Acquire:
+		if c := n.snapshot.Load().Cluster; c != nil {
+			n.meters.acquiring(c.Failover)
+		}
 		if op.Reclaim != nil {
 			end.Grant, end.Err = n.store.Reclaim(ctx, *op.Reclaim)
 		} else {
@@ -169,7 +172,7 @@ func (n *node) compare(e agent.Compare) {
 
 // poll asks one member for its status.
 func (n *node) poll(ctx context.Context, m *cluster.Member) candidate.Answer {
-	a := n.peers.Poll(ctx, m)
+	a := n.peers.Load().Poll(ctx, m)
 	if a.Err != nil {
 		n.log.Warn(fmt.Sprintf("Request failed to %s: GET %s (%v)", m.Name, m.APIURL, a.Err))
 		return candidate.Answer{Name: m.Name}

@@ -11,6 +11,7 @@ import (
 
 	"tamada/internal/agent"
 	"tamada/internal/cluster"
+	"tamada/internal/guardian"
 	"tamada/internal/ha"
 	"tamada/internal/postgres"
 )
@@ -266,6 +267,12 @@ func (n *node) restart(ctx context.Context, d ha.Restart, end *agent.TaskEnded) 
 // the guardian be disarmed, before the last process has ended.
 func (n *node) demote(ctx context.Context, id uint64, d ha.Demote, end *agent.TaskEnded) error {
 	mode := d.Mode
+	if d.Hung {
+		// It would not react to a shutdown request. Its clients are waiting for a
+		// server that serves them: end every process, the sessions first of all.
+		n.log.Warn("PostgreSQL hangs: killing its processes")
+		return guardian.KillInstance(n.pg.Settings().DataDir, serverNames(n.pg.Settings().BinName["postgres"]))
+	}
 	o := postgres.StopOptions{Mode: postgres.StopFast, Checkpoint: d.Checkpoint,
 		OnSafepoint: func() { n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseSafe}) },
 		OnShutdown: func(_ context.Context, checkpoint, last cluster.LSN) {
@@ -281,4 +288,11 @@ func (n *node) demote(ctx context.Context, id uint64, d ha.Demote, end *agent.Ta
 		end.StoppedClean = n.stoppedClean(ctx)
 	}
 	return nil
+}
+
+func serverNames(binName string) []string {
+	if binName == "" {
+		return nil
+	}
+	return []string{binName}
 }

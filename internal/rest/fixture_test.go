@@ -241,6 +241,10 @@ func (f *fakeAgent) Restart(_ context.Context, r ha.RestartRequest, drop bool) (
 	return 200, "restarted successfully", nil
 }
 
+func (f *fakeAgent) Failsafe(context.Context, string, string, string, []cluster.Slot) (int, string, cluster.LSN, error) {
+	return 502, "", 0, nil
+}
+
 func (f *fakeAgent) Reinitialize(_ context.Context, force, fromLeader bool) (int, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

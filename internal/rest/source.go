@@ -34,6 +34,11 @@ type Source interface {
 	// twice at the same time. Errors without a connection wrap [ErrConnection].
 	SQLStatus(ctx context.Context) (*SQLStatus, error)
 
+	// Failsafe asks the agent for its promise to a primary that has lost the store
+	// (section 8): code and text of the answer, and our own position, 0 when not
+	// known.
+	Failsafe(ctx context.Context, name, connURL, apiURL string, slots []cluster.Slot) (code int, text string, lsn cluster.LSN, err error)
+
 	// LoadCluster reads the store itself, not a cache.
 	LoadCluster(ctx context.Context) (*cluster.Cluster, error)
 

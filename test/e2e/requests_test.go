@@ -476,3 +476,70 @@ func TestReinitializeByRequest(t *testing.T) {
 	})
 	w.assertNothingLost(t, leader)
 }
+
+// TestListenAddressIsReloaded: the guardian owns the first socket, the agent
+// the next ones.
+func TestListenAddressIsReloaded(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	n := c.bringUp(1, guarded)
+	postmaster := n.postmasterPID()
+	refused := func(port int) func() (bool, string) {
+		return func() (bool, string) {
+			conn, err := n.at.dial(contextFor(t, time.Second), "tcp", fmt.Sprintf("%s:%d", n.at.address, port))
+			if err == nil {
+				conn.Close()
+			}
+			return err != nil && strings.Contains(err.Error(), "refused"), fmt.Sprint(err)
+		}
+	}
+	serves := func() (bool, string) {
+		code, body := n.get("/primary")
+		return code == 200, fmt.Sprint(code, body)
+	}
+	move := func(host string, port int) {
+		t.Helper()
+		n.set("restapi.listen", fmt.Sprintf("%s:%d", host, port))
+		n.set("restapi.connect_address", fmt.Sprintf("%s:%d", n.at.address, port))
+		n.writeConfig()
+		n.want(202, "reload scheduled", "POST", "/reload", "")
+		n.restPort = port
+		c.eventually(patience, fmt.Sprintf("it serves at %s:%d", host, port), serves)
+		c.eventually(patience, "the address is published", func() (bool, string) {
+			key := c.key("members/n1")
+			return strings.Contains(key, fmt.Sprintf(`"api_url":"%s/patroni"`, n.restURL())), key
+		})
+	}
+	first, second := n.restPort, freePort(t)
+	move(n.at.address, second)
+	c.eventually(patience, "the old port refuses", refused(first))
+
+	agent := n.agentPID()
+	n.kill(agent, syscall.SIGKILL, "agent")
+	c.eventually(patience, "the next agent serves at the new address", func() (bool, string) {
+		ok, saw := serves()
+		return ok && n.agentPID() != agent, saw
+	})
+	move("0.0.0.0", second) // the same port, another host
+	move(n.at.address, first)
+	c.eventually(patience, "the other port refuses", refused(second))
+
+	// A port that is taken: everything stays, and goes on being published.
+	taken := fmt.Sprintf("%s:%d", n.at.address, n.port)
+	n.set("restapi.listen", taken)
+	n.set("restapi.connect_address", taken)
+	n.writeConfig()
+	n.want(202, "reload scheduled", "POST", "/reload", "")
+	c.eventually(patience, "it says so", func() (bool, string) {
+		return strings.Contains(n.logSince(0), "the REST API stays where it is"), ""
+	})
+	if ok, saw := serves(); !ok {
+		t.Error(saw)
+	}
+	if key := c.key("members/n1"); strings.Contains(key, `"api_url":"http://`+taken) {
+		t.Errorf("published: %s", key)
+	}
+	if now := n.postmasterPID(); now != postmaster {
+		t.Errorf("postmaster %d became %d", postmaster, now)
+	}
+}
