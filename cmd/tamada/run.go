@@ -26,7 +26,7 @@ func runCommand(code *int) *cobra.Command {
 	var alone bool
 	c := &cobra.Command{
 		Use:   "run [FILE]",
-		Short: "Run a node: guardian, agent and, if configured, an etcd member",
+		Short: "Run a node: guardian, agent and, if configured, an etcd member.",
 		Long: `Runs one node of a cluster in the foreground. FILE is its configuration, a file or
 a folder; without one it comes from the environment (PATRONI_… or TAMADA_…).
 
@@ -40,7 +40,7 @@ when the agent cannot renew it, PostgreSQL is killed before anybody else may lea
 			return err
 		},
 	}
-	c.Flags().BoolVar(&alone, "no-guardian", false, "run the agent alone, in one process; nothing enforces the lease when it is frozen or killed")
+	c.Flags().BoolVar(&alone, "no-guardian", false, "Run the agent alone, in one process; nothing enforces the lease when it is frozen or killed.")
 	return c
 }
 

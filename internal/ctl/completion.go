@@ -1,8 +1,10 @@
 package ctl
 
 import (
+	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,6 +24,7 @@ func (a *app) completionCommand() *cobra.Command {
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		switch root := cmd.Root(); args[0] {
 		case "bash":
+			a.print(bashWithoutPackage)
 			return root.GenBashCompletionV2(a.Stdout, true)
 		case "zsh":
 			return root.GenZshCompletion(a.Stdout)
@@ -32,6 +35,14 @@ func (a *app) completionCommand() *cobra.Command {
 	}
 	return c
 }
+
+// bashWithoutPackage makes the script work where the package bash-completion is
+// not installed, as on many servers. Where it is, its own function is used.
+const bashWithoutPackage = `if ! declare -F _get_comp_words_by_ref > /dev/null; then
+    _get_comp_words_by_ref() {
+        cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=("${COMP_WORDS[@]}") cword=$COMP_CWORD
+    }
+fi`
 
 // completer makes the words for one position. Whatever goes wrong, the shell
 // simply has nothing to offer.
@@ -67,20 +78,26 @@ func (a *app) addCompletions(root *cobra.Command) {
 }
 
 func words(list ...string) completer {
-	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return list, cobra.ShellCompDirectiveNoFileComp
+	return func(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return offer(list, typed, nil)
 	}
 }
 
-// clusters completes names of clusters, each once.
-func (a *app) clusters(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	var list []string
-	for _, scope := range a.scopes(cmd) {
-		if !slices.Contains(args, scope) {
-			list = append(list, scope)
+// offer are the words that begin as typed and are not there yet. Never names of
+// files.
+func offer(list []string, typed string, taken []string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var fit []cobra.Completion
+	for _, w := range list {
+		if strings.HasPrefix(w, typed) && !slices.Contains(taken, w) {
+			fit = append(fit, w)
 		}
 	}
-	return list, cobra.ShellCompDirectiveNoFileComp
+	return fit, cobra.ShellCompDirectiveNoFileComp
+}
+
+// clusters completes names of clusters, each once.
+func (a *app) clusters(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return offer(a.scopes(cmd), typed, args)
 }
 
 func (a *app) clusterOnly(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -100,18 +117,12 @@ func (a *app) clusterAndMembers(more ...string) completer {
 		if len(more) > 0 && slices.Contains(more, args[len(args)-1]) && len(args) > 1 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		var list []string
-		for _, name := range append(a.memberNames(cmd, args[:1]), more...) {
-			if !slices.Contains(args[1:], name) {
-				list = append(list, name)
-			}
-		}
-		return list, cobra.ShellCompDirectiveNoFileComp
+		return offer(append(a.memberNames(cmd, args[:1]), more...), typed, args[1:])
 	}
 }
 
-func (a *app) memberOption(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return a.memberNames(cmd, args[:min(1, len(args))]), cobra.ShellCompDirectiveNoFileComp
+func (a *app) memberOption(cmd *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return offer(a.memberNames(cmd, args[:min(1, len(args))]), typed, nil)
 }
 
 // scopes are the clusters in the store's namespace, or the configured one alone
@@ -121,7 +132,8 @@ func (a *app) scopes(cmd *cobra.Command) []string {
 		return nil
 	}
 	var list []string
-	_ = a.quickly(cmd, a.cfg.Scope, func(ctx context.Context, store dcs.Store) error {
+	beside := cmp.Or(a.cfg.Scope, "any") // a store is always opened for one cluster
+	_ = a.quickly(cmd, beside, func(ctx context.Context, store dcs.Store) error {
 		lister, ok := store.(dcs.Lister)
 		if !ok {
 			return nil

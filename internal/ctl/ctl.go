@@ -91,6 +91,9 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	stderr := root.ErrOrStderr()
+	// A command that the caller added (one that runs a node) has its own way with
+	// signals, and its error is worth more than that there was one.
+	interrupted := ctx.Err() != nil && cmd.Annotations[annotationArgs] != ""
 	var u *usageError
 	switch err = flagProblem(cmd, err); {
 	case err == nil:
@@ -98,7 +101,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	case errors.As(err, &u):
 		fmt.Fprintf(stderr, "Usage: %s\nTry '%s --help' for help.\n\nError: %s\n", usageLine(u.cmd), u.cmd.CommandPath(), u.text)
 		return 2
-	case errors.Is(err, errAborted), ctx.Err() != nil:
+	case errors.Is(err, errAborted), interrupted:
 		fmt.Fprintln(stderr, "Aborted!")
 	default:
 		fmt.Fprintln(stderr, "Error:", err)

@@ -413,3 +413,13 @@ func TestEachRunReadsTheStore(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 }
+
+// A document that agents reject must not keep anybody from ending the mode.
+func TestResumeWithAConfigurationThatIsRejected(t *testing.T) {
+	t.Parallel()
+	f := fake(t, "paused", map[string]string{"config": `{"ttl":"soon","pause":true}`}, nil,
+		exchange{"GET pg-a /patroni", 200, "{}", ""}, exchange{`PATCH pg-a /config {"pause": null}`, 200, "{}", ""})
+	if r := f.bench().run(t, "resume"); r.code != 0 || r.stdout != "Success: cluster management is resumed\n" {
+		t.Errorf("got %+v", r)
+	}
+}

@@ -79,11 +79,7 @@ type membersView struct {
 }
 
 func newMembersView(c *cluster.Cluster) *membersView {
-	v := &membersView{Cluster: c}
-	if c.Config != nil {
-		// A document that the agents reject leaves the defaults here.
-		v.settings, _, _ = cluster.ParseSettings(c.Config.Doc)
-	}
+	v := &membersView{Cluster: c, settings: settingsOf(c)}
 	hosts := map[string]bool{}
 	for i := range c.Members {
 		host, port, ok := c.Members[i].Address()

@@ -27,6 +27,8 @@ type maintenance struct {
 	group group
 	wait  bool
 	dry   *bool
+	// silent is a leader whose agent has just not answered.
+	silent string
 }
 
 func (a *app) maintenance(p *maintenance, short string) *cobra.Command {
@@ -82,10 +84,15 @@ func (p *maintenance) body() *cluster.Object {
 	return cluster.NewObject("pause", nil)
 }
 
-// patch sends the change to one member after the other, the leader first, until
+// patch sends the change to one member after the other, the leader first (last,
+// if it is known to be silent: a frozen agent costs the whole time limit), until
 // one answers.
 func (p *maintenance) patch(ctx context.Context, w *work) (*answer, error) {
-	for _, m := range reachable(w.view) {
+	order := reachable(w.view)
+	if len(order) > 1 && order[0].Name == p.silent {
+		order = append(order[1:], order[0])
+	}
+	for _, m := range order {
 		got, err := w.members.do(ctx, quick, m, http.MethodPatch, "/config", p.body())
 		if err == nil {
 			return got, nil
@@ -116,6 +123,7 @@ func (p *maintenance) warnOfDeadLeader(ctx context.Context, w *work) {
 		p.warn("The leader %s has no member key: its agent does not run or is not well. %s", w.view.LeaderName(), advice)
 	default:
 		if _, err := w.members.status(ctx, leader); err != nil && ctx.Err() == nil {
+			p.silent = leader.Name
 			p.warn("The agent of the leader %s does not answer: %v. %s", leader.Name, err, advice)
 		}
 	}

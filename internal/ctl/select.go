@@ -109,16 +109,24 @@ func (w *work) look(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var doc *cluster.Object
-	if view.Config != nil {
-		doc = view.Config.Doc
-	}
-	settings, _, err := cluster.ParseSettings(doc)
-	if err != nil { // the agents go on with what they had; so do we
-		settings, _, _ = cluster.ParseSettings(nil)
-	}
-	w.view, w.settings = view, settings
+	w.view, w.settings = view, settingsOf(view)
 	return nil
+}
+
+// settingsOf are the cluster's settings. With a document that the agents reject
+// they go on with what they had, which is not known here: it is the defaults then.
+// The mode is read in any case, as `resume` must work.
+func settingsOf(c *cluster.Cluster) cluster.Settings {
+	var doc *cluster.Object
+	if c.Config != nil {
+		doc = c.Config.Doc
+	}
+	s, _, err := cluster.ParseSettings(doc)
+	if err != nil {
+		s, _, _ = cluster.ParseSettings(nil)
+		s.Pause, _ = cluster.ParseBool(doc.Value("pause"))
+	}
+	return s
 }
 
 // table prints the table of members.
