@@ -35,7 +35,7 @@ func run(args []string) int {
 	}
 	root := ctl.Root(ctlDeps("tamada"))
 	code := 0
-	root.AddCommand(runCommand(&code), agentCommand(&code))
+	root.AddCommand(runCommand(&code), agentCommand(&code), validateCommand(&code), generateCommand(&code), explainCommand())
 	if c := ctl.Execute(context.Background(), root, args[1:]); c != 0 {
 		return max(code, c)
 	}
