@@ -178,6 +178,7 @@ func (n *node) reloadLocal() error {
 		n.log.Warn("a changed value takes effect when the agent is restarted", "key", key)
 	}
 	n.cfg.Store(cfg)
+	n.logs.Reload(cfg.Log)
 	n.pg.SetSettings(instanceSettings(cfg, &m.Postgresql))
 	if err := n.rest.Reload(restOptions(cfg, n.metrics)); err != nil {
 		n.log.Error("Failed to reload the REST API", "error", err)
