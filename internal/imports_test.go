@@ -19,8 +19,10 @@ import (
 var layers = [][]string{
 	{"cluster"},
 	{"config"},
+	{"logging"},
 	{"dcs"},
 	{"postgres"},
+	{"setup"},
 	{"ha"},
 	{"guardian", "watchdog"},
 	{"agent"},

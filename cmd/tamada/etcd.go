@@ -20,7 +20,7 @@ import (
 	"tamada/internal/config"
 	"tamada/internal/dcs/embedded"
 	"tamada/internal/dcs/open"
-	"tamada/internal/node"
+	"tamada/internal/logging"
 )
 
 const (
@@ -44,15 +44,17 @@ func etcdMemberCommand(code *int) *cobra.Command {
 // runEtcdMember runs the node's etcd member until SIGTERM. It does not depend on
 // its guardian: when that is gone, the next one takes the member over.
 func runEtcdMember(path string) (int, error) {
-	cfg, log, err := load(path)
+	// Another process of this node rotates the log.
+	cfg, log, err := load(path, true)
 	if err != nil {
 		return 1, err
 	}
-	c, err := open.Member(cfg, log)
+	defer log.Close()
+	c, err := open.Member(cfg, log.Logger)
 	if err != nil {
 		return 1, err
 	}
-	rotate(c.LogPath, log)
+	rotate(c.LogPath, log.Logger)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	if err := embedded.Run(ctx, c); err != nil {
@@ -222,7 +224,7 @@ A data folder that has data is refused.`,
 			if os.Geteuid() == 0 {
 				return errors.New("run this as the user that runs tamada (usually postgres), so that the data folder belongs to it")
 			}
-			m, err := open.Member(cfg, node.NewLogger(cfg.Log, os.Stderr))
+			m, err := open.Member(cfg, logging.Open(cfg.Log, os.Stderr, true).Logger)
 			if err != nil {
 				return err
 			}

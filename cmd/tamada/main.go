@@ -40,7 +40,8 @@ func run(args []string) int {
 	defer stop()
 	root := ctl.Root(ctlDeps("tamada"))
 	code := 0
-	root.AddCommand(runCommand(&code), agentCommand(&code), etcdMemberCommand(&code), upgradeCommand(), fenceCommand(), etcdCommand(), demoCommand())
+	root.AddCommand(runCommand(&code), agentCommand(&code), etcdMemberCommand(&code), upgradeCommand(), fenceCommand(),
+		etcdCommand(), demoCommand(), validateCommand(&code), generateCommand(&code), explainCommand())
 	if c := ctl.Execute(ctx, root, args[1:]); c != 0 {
 		return max(code, c)
 	}

@@ -5,7 +5,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +14,7 @@ import (
 
 	"tamada/internal/config"
 	"tamada/internal/guardian"
+	"tamada/internal/logging"
 	"tamada/internal/node"
 )
 
@@ -64,13 +64,19 @@ func first(args []string) string {
 	return args[0]
 }
 
-// load reads the configuration and makes the state folder.
-func load(path string) (*config.Config, *slog.Logger, error) {
+// load reads the configuration and makes the state folder. guards: this process
+// becomes the guardian, whose agent rotates the log.
+func load(path string, guards bool) (_ *config.Config, log *logging.Log, err error) {
 	cfg, err := config.Load(path, os.Environ())
 	if err != nil {
 		return nil, nil, err
 	}
-	log := node.NewLogger(cfg.Log, os.Stderr)
+	log = logging.Open(cfg.Log, os.Stderr, guards && cfg.Guardian.Mode != "off")
+	defer func() {
+		if err != nil {
+			_ = log.Close()
+		}
+	}()
 	for _, w := range cfg.Warnings {
 		log.Warn(w.String())
 	}
@@ -86,11 +92,12 @@ func load(path string) (*config.Config, *slog.Logger, error) {
 	return cfg, log, nil
 }
 
-func runNode(path string, alone bool) (int, error) {
-	cfg, log, err := load(path)
+func runNode(path string, alone bool) (code int, err error) {
+	cfg, log, err := load(path, !alone)
 	if err != nil {
 		return 1, err
 	}
+	defer func() { code = closeLog(log, code) }()
 	if alone || cfg.Guardian.Mode == "off" {
 		return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
 	}
@@ -101,7 +108,7 @@ func runNode(path string, alone bool) (int, error) {
 	// The guardian does next to nothing: one thread of Go code is enough.
 	runtime.GOMAXPROCS(1)
 	debug.SetGCPercent(25)
-	o := guardian.Options{Log: log, StateDir: cfg.StateDir, DataDir: cfg.Postgresql.DataDir, Listen: cfg.RestAPI.Listen.String(),
+	o := guardian.Options{Log: logging.Named(log.Logger, "patroni.guardian"), StateDir: cfg.StateDir, DataDir: cfg.Postgresql.DataDir, Listen: cfg.RestAPI.Listen.String(),
 		Agent: command(self, "agent", path)}
 	if name := cfg.Postgresql.BinName["postgres"]; name != "" {
 		o.Names = []string{name}
@@ -122,11 +129,12 @@ func command(self, verb, path string) []string {
 	return []string{self, verb, path}
 }
 
-func runAgent(path string) (int, error) {
-	cfg, log, err := load(path)
+func runAgent(path string) (code int, err error) {
+	cfg, log, err := load(path, false)
 	if err != nil {
 		return 1, err
 	}
+	defer func() { code = closeLog(log, code) }()
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
@@ -135,4 +143,15 @@ func runAgent(path string) (int, error) {
 	}
 	runtime.GOMAXPROCS(1)
 	return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
+}
+
+// codeLogFull is the exit code of a process that ends without having written its
+// log to the end (reference configuration.md 5.6).
+const codeLogFull = 5
+
+func closeLog(log *logging.Log, code int) int {
+	if err := log.Close(); err != nil && code == 0 {
+		return codeLogFull
+	}
+	return code
 }

@@ -88,11 +88,7 @@ func (a *Agent) say(o ha.Outcome) {
 	if !news && !(a.cycleDone && line != "") {
 		return
 	}
-	heartbeat := strings.HasPrefix(line, "no action. ") || strings.HasPrefix(line, "PAUSE: no action")
 	for _, n := range o.Notes {
-		if heartbeat && strings.HasPrefix(n.Text, "Lock owner: ") {
-			n.Level = ha.Debug
-		}
 		a.log(n.Level, n.Text)
 	}
 	a.noteText = notes.String()

@@ -11,23 +11,9 @@ import (
 // build checks a document and makes the typed configuration of it.
 func build(doc *Document, warnings []Problem, environ []string) (*Config, error) {
 	if doc.Root.Len() == 0 {
-		e := Errors{{Pos: doc.Pos(""), Text: "Config is empty.", Hint: "give a file, or set PATRONI_CONFIGURATION or other PATRONI_* or TAMADA_* variables"}}
-		return nil, append(e, warnings...)
+		return nil, append(Errors{emptyProblem(doc)}, warnings...)
 	}
-	doc.translate()
-	c := &checker{doc: doc, warnings: warnings}
-	c.section(doc.Root, "", trees().local)
-	c.stores(true)
-	c.halves("restapi.authentication")
-	c.halves("ctl.authentication")
-	c.bootstrap()
-	c.watchdog()
-	c.controlled()
-	c.tags()
-	cfg := typed(doc, environ)
-	cfg.Store = "etcd3"
-	c.stateDir(cfg)
-	c.embedded(cfg)
+	cfg, c := check(doc, warnings, environ, false)
 	if len(c.errors) > 0 {
 		// A key that is missing is often there with a slip in its name.
 		for _, w := range c.warnings {
@@ -39,6 +25,55 @@ func build(doc *Document, warnings []Problem, environ []string) (*Config, error)
 	}
 	cfg.Warnings = c.warnings
 	return cfg, nil
+}
+
+// check collects what is wrong with a document that is not empty. strict:
+// what a running node would correct is an error.
+func check(doc *Document, warnings []Problem, environ []string, strict bool) (*Config, *checker) {
+	doc.translate()
+	c := &checker{doc: doc, warnings: warnings, strict: strict}
+	c.section(doc.Root, "", trees().local)
+	c.joinedLines()
+	c.stores(true)
+	c.halves("restapi.authentication")
+	c.halves("ctl.authentication")
+	c.bootstrap()
+	c.watchdog()
+	c.controlled()
+	c.tags()
+	cfg := typed(doc, environ)
+	cfg.Store = "etcd3"
+	c.stateDir(cfg)
+	c.embedded(cfg)
+	c.connectAddresses()
+	return cfg, c
+}
+
+// joinedLines reports texts that swallowed a line of a list, for want of a blank.
+func (c *checker) joinedLines() {
+	for _, path := range c.doc.joined {
+		const text, hint = "the text goes on in the next line, which begins with a dash", `write "- item" with a blank behind the dash, or quote the text`
+		if c.strict {
+			c.fail(path, text, hint)
+		} else {
+			c.warn(path, text, hint)
+		}
+	}
+}
+
+// connectAddresses warns of addresses that mean "this machine" to everybody.
+func (c *checker) connectAddresses() {
+	if !c.strict {
+		return
+	}
+	for _, path := range []string{"restapi.connect_address", "postgresql.connect_address", "postgresql.proxy_address"} {
+		v, _ := c.doc.value(path)
+		if s, ok := v.(string); ok && !c.reported(path) {
+			if err := CheckConnectAddress(s); err != nil {
+				c.warn(path, fmt.Sprintf("%s reaches only this machine, other nodes will not find this one", s), "fine for a try on one machine")
+			}
+		}
+	}
 }
 
 // buildClient checks only what a command-line tool needs.
@@ -147,6 +182,14 @@ func (c *checker) bootstrap() {
 	for _, problem := range Unsupported(o.Object("dcs")) {
 		key, text, _ := strings.Cut(problem, ": ")
 		c.fail("bootstrap.dcs."+key, text, "")
+	}
+	if c.strict {
+		for _, p := range CheckDynamic(o.Object("dcs")) {
+			if path := "bootstrap.dcs." + p.Path; !c.reported(path) {
+				c.fail(path, p.Text, p.Hint)
+			}
+		}
+		return
 	}
 	_, warnings, err := cluster.ParseSettings(o.Object("dcs"))
 	if err != nil && !c.reported("bootstrap.dcs.ttl") && !c.reported("bootstrap.dcs.loop_wait") && !c.reported("bootstrap.dcs.retry_timeout") {

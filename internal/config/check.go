@@ -11,6 +11,7 @@ import (
 // checker walks a document along the table and collects what is wrong.
 type checker struct {
 	doc      *Document
+	strict   bool
 	errors   Errors
 	warnings []Problem
 }
@@ -51,7 +52,7 @@ func (c *checker) section(o *cluster.Object, path string, t *keyTree) {
 // missing reports a needed key; of a needed section, the needed keys in it.
 func (c *checker) missing(path string, t *keyTree) {
 	if t.key.Kind != Section {
-		c.fail(path, "is missing, expected "+t.key.Kind.describe(), t.key.Doc)
+		c.fail(path, "is missing, expected "+t.key.Kind.String(), t.key.Doc)
 		return
 	}
 	reported := false
@@ -62,21 +63,21 @@ func (c *checker) missing(path string, t *keyTree) {
 		}
 	}
 	if !reported {
-		c.fail(path, "is missing, expected "+t.key.Kind.describe(), t.key.Doc)
+		c.fail(path, "is missing, expected "+t.key.Kind.String(), t.key.Doc)
 	}
 }
 
 // value checks one value that is not null.
 func (c *checker) value(v any, path string, t *keyTree) {
 	k := t.key
-	wrong := func(hint string) { c.fail(path, "found "+found(v, k.Secret)+", expected "+k.Kind.describe(), hint) }
+	wrong := func(hint string) { c.fail(path, "found "+found(v, k.Secret)+", expected "+k.Kind.String(), hint) }
 	switch k.Kind {
 	case Section:
 		if o, ok := v.(*cluster.Object); ok {
 			c.section(o, path, t)
 			return
 		}
-		wrong("")
+		wrong(`a line is "key: value", with a blank behind the colon`)
 	case Map:
 		if _, ok := v.(*cluster.Object); !ok {
 			wrong(`a line is "name: value", with a blank behind the colon`)
@@ -135,6 +136,10 @@ func (c *checker) number(v any, path string, k *Key, wrong func(string)) {
 		text := fmt.Sprintf("%d is below the least value %d", n, k.Min)
 		if n > int64(k.Min) {
 			text = fmt.Sprintf("%d is above the greatest value %d", n, k.Max)
+		}
+		if c.strict {
+			c.fail(path, text, "")
+			return
 		}
 		c.warn(path, text, "the limit is used instead")
 	}

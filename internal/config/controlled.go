@@ -13,6 +13,7 @@ type Controlled struct {
 	Name        string
 	Default     string // "" where there is none, or where it is computed
 	CommandLine bool   // false: written to the file only
+	Expected    string // what is accepted, for messages
 	accept      func(v any) bool
 }
 
@@ -21,21 +22,21 @@ var ControlledParameters = []Controlled{
 	{Name: "listen_addresses", CommandLine: true},
 	{Name: "port", CommandLine: true},
 	{Name: "cluster_name", CommandLine: true},
-	{Name: "wal_level", Default: "hot_standby", CommandLine: true, accept: func(v any) bool {
+	{Name: "wal_level", Expected: "replica or logical", Default: "hot_standby", CommandLine: true, accept: func(v any) bool {
 		s, ok := v.(string)
 		return ok && oneOf([]string{"hot_standby", "replica", "logical"}, s)
 	}},
-	{Name: "hot_standby", Default: "on", CommandLine: true, accept: func(v any) bool { b, ok := cluster.ParseBool(v); return ok && b }},
-	{Name: "max_connections", Default: "100", CommandLine: true, accept: atLeast(25, "")},
-	{Name: "max_wal_senders", Default: "10", CommandLine: true, accept: atLeast(3, "")},
-	{Name: "wal_keep_segments", accept: atLeast(1, "")},
-	{Name: "wal_keep_size", accept: atLeast(16, "MB")},
-	{Name: "max_prepared_transactions", Default: "0", CommandLine: true, accept: atLeast(0, "")},
-	{Name: "max_locks_per_transaction", Default: "64", CommandLine: true, accept: atLeast(32, "")},
-	{Name: "track_commit_timestamp", Default: "off", CommandLine: true, accept: isBool},
-	{Name: "max_replication_slots", Default: "10", CommandLine: true, accept: atLeast(4, "")},
-	{Name: "max_worker_processes", Default: "8", CommandLine: true, accept: atLeast(2, "")},
-	{Name: "wal_log_hints", Default: "on", CommandLine: true, accept: isBool},
+	{Name: "hot_standby", Expected: "on", Default: "on", CommandLine: true, accept: func(v any) bool { b, ok := cluster.ParseBool(v); return ok && b }},
+	{Name: "max_connections", Expected: "an integer from 25", Default: "100", CommandLine: true, accept: atLeast(25, "")},
+	{Name: "max_wal_senders", Expected: "an integer from 3", Default: "10", CommandLine: true, accept: atLeast(3, "")},
+	{Name: "wal_keep_segments", Expected: "an integer from 1", accept: atLeast(1, "")},
+	{Name: "wal_keep_size", Expected: "at least 16MB", accept: atLeast(16, "MB")},
+	{Name: "max_prepared_transactions", Expected: "an integer from 0", Default: "0", CommandLine: true, accept: atLeast(0, "")},
+	{Name: "max_locks_per_transaction", Expected: "an integer from 32", Default: "64", CommandLine: true, accept: atLeast(32, "")},
+	{Name: "track_commit_timestamp", Expected: "on or off", Default: "off", CommandLine: true, accept: isBool},
+	{Name: "max_replication_slots", Expected: "an integer from 4", Default: "10", CommandLine: true, accept: atLeast(4, "")},
+	{Name: "max_worker_processes", Expected: "an integer from 2", Default: "8", CommandLine: true, accept: atLeast(2, "")},
+	{Name: "wal_log_hints", Expected: "on or off", Default: "on", CommandLine: true, accept: isBool},
 }
 
 // dflt is the default as the table of keys has it.

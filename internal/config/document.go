@@ -11,6 +11,8 @@ import (
 type Document struct {
 	Root *cluster.Object
 	pos  map[string]Pos
+	// joined are paths of texts that swallowed a line of a list.
+	joined []string
 }
 
 func newDocument() *Document {
@@ -67,6 +69,7 @@ func (d *Document) set(path string, v any, pos Pos) {
 // patch merges another document over this one.
 func (d *Document) patch(p *Document) {
 	cluster.Patch(d.Root, p.Root)
+	d.joined = append(d.joined, p.joined...)
 	for path, pos := range p.pos {
 		_, there := d.pos[path]
 		v, _ := p.value(path)
@@ -76,3 +79,6 @@ func (d *Document) patch(p *Document) {
 		d.pos[path] = pos
 	}
 }
+
+// Get returns the value of a dotted path.
+func (d *Document) Get(path string) (any, bool) { return d.value(path) }

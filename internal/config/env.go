@@ -102,7 +102,7 @@ func (e *envReader) set(v variable, path string, kind Kind, unit string) {
 	}
 	if !ok {
 		// The value is not repeated: nobody knows what it holds.
-		e.warnings = append(e.warnings, Problem{Pos: pos, Path: path, Text: "is ignored: expected " + kind.describe()})
+		e.warnings = append(e.warnings, Problem{Pos: pos, Path: path, Text: "is ignored: expected " + kind.String()})
 		return
 	}
 	e.doc.set(path, value, pos)

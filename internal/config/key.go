@@ -24,8 +24,8 @@ const (
 	Any                  // anything
 )
 
-// describe says what a value of the kind looks like.
-func (k Kind) describe() string {
+// String says what a value of the kind looks like.
+func (k Kind) String() string {
 	return [...]string{"a mapping", "a text", "true or false", "an integer", "a number", "a number of seconds",
 		"HOST:PORT", "a list of texts", "a list of HOST:PORT", "a list of options", "a mapping", "anything"}[k]
 }

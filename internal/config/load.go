@@ -95,7 +95,7 @@ func parseDocument(source string, data []byte) (*Document, error) {
 	switch v := p.value.(type) {
 	case *cluster.Object:
 		if v.Len() > 0 {
-			return &Document{Root: v, pos: p.pos}, nil
+			return &Document{Root: v, pos: p.pos, joined: p.joined}, nil
 		}
 	case nil:
 	default:

@@ -80,16 +80,25 @@ func elsewhere(name string) string {
 // nearest is the known key that differs least from a name, "" when none is
 // near.
 func nearest(name string, t *keyTree) string {
-	best, near := min(2, len(name)/3)+1, ""
-	for _, known := range t.order {
-		if known == "*" {
+	var known []string
+	for _, k := range t.order {
+		switch {
+		case k == "*":
 			return ""
+		case k[0] != '<':
+			known = append(known, k)
 		}
-		if known[0] == '<' {
-			continue
-		}
-		if d := distance(name, known, best); d < best {
-			best, near = d, known
+	}
+	return Nearest(name, known)
+}
+
+// Nearest is the one of some names that was probably meant, "" when none is
+// near.
+func Nearest(name string, known []string) string {
+	best, near := min(2, len(name)/3)+1, ""
+	for _, k := range known {
+		if d := distance(name, k, best+1); d < best || d == best && near != "" && k < near {
+			best, near = d, k
 		}
 	}
 	return near

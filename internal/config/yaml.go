@@ -41,6 +41,8 @@ type parsed struct {
 	value    any
 	pos      map[string]Pos
 	problems []Problem
+	joined   []string // paths of texts that go on in a further line beginning with a dash
+	lines    [][]byte
 	values   int
 }
 
@@ -50,6 +52,7 @@ func parseYAML(source string, data []byte) (p *parsed) {
 		p.add(Pos{Source: source}, "", fmt.Sprintf("is larger than %d bytes", maxYAMLBytes), "")
 		return p
 	}
+	p.lines = bytes.Split(data, []byte("\n"))
 	root, err := yamlNode(data)
 	if err != nil {
 		p.syntaxError(data, err)
@@ -276,6 +279,9 @@ func (p *parsed) scalar(n *yaml.Node, path string, at Pos) any {
 	if n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle|yaml.LiteralStyle|yaml.FoldedStyle) != 0 && n.Style&yaml.TaggedStyle == 0 {
 		return n.Value
 	}
+	if p.goesOn(n) {
+		p.joined = append(p.joined, path)
+	}
 	v := ResolveScalar(n.Value)
 	if n.Style&yaml.TaggedStyle == 0 {
 		return v
@@ -299,6 +305,21 @@ func (p *parsed) scalar(n *yaml.Node, path string, at Pos) any {
 		p.add(at, path, "has a tag that is not understood or does not fit its value", "a text that begins with ! must be quoted")
 	}
 	return v
+}
+
+// goesOn tells whether an unquoted text has a further line that looks as if it
+// should have been an item of a list: "-item" instead of "- item".
+func (p *parsed) goesOn(n *yaml.Node) bool {
+	for i := n.Line; i < len(p.lines) && i < n.Line+20; i++ { // the line after the first
+		line := bytes.TrimSpace(p.lines[i])
+		if len(line) == 0 || !strings.Contains(n.Value, string(line)) || bytes.Contains(p.lines[n.Line-1], line) {
+			return false
+		}
+		if len(line) > 1 && line[0] == '-' && line[1] != '-' && line[1] != ' ' {
+			return true
+		}
+	}
+	return false
 }
 
 func join(path, key string) string {

@@ -77,6 +77,9 @@ func (e *configEditor) run(cmd *cobra.Command, args []string) error {
 		}
 		return nil
 	}
+	if err := e.sensible(changed); err != nil {
+		return err
+	}
 	if yes, err := e.agreed(cmd.Context(), view.Config.Doc, changed); err != nil || !yes {
 		return err
 	}
@@ -215,6 +218,26 @@ func sameTyped(x, y any) bool {
 	}
 	_, list := y.([]any)
 	return !list && x == y
+}
+
+// sensible refuses times that do not fit, which agents would silently change,
+// and warns of other values that they would not use. The reference's tool
+// writes anything.
+func (e *configEditor) sensible(doc *cluster.Object) error {
+	if e.Program != "tamada" {
+		return nil
+	}
+	if p := config.CheckTimes(doc); len(p) > 0 {
+		text := p[0].Path + ": " + p[0].Text
+		if p[0].Hint != "" {
+			text += " (" + p[0].Hint + ")"
+		}
+		return refuse("The configuration was not changed: %s", text)
+	}
+	for _, p := range config.CheckDynamic(doc) {
+		e.warn("%s: %s", p.Path, p.Text)
+	}
+	return nil
 }
 
 // agreed shows the changes and asks.

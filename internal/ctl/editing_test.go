@@ -195,3 +195,24 @@ func TestTypedComparison(t *testing.T) {
 		}
 	}
 }
+
+func TestEditConfigRefusesTimesThatDoNotFit(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		program, setting string
+		code             int
+		stderr           string
+	}{
+		{"tamada", "ttl=20", 1, "Error: The configuration was not changed: ttl: ttl = 20 does not fit: it must be at least loop_wait + 2 × retry_timeout = 3 + 2 × 10 = 23, " +
+			"or the leader loses its key while it still tries to keep it (raise ttl to 23, or lower retry_timeout to 8)\n"},
+		{"tamada", "ttl=30s", 1, "Error: The configuration was not changed: ttl: found the text \"30s\", expected a whole number of seconds without a unit (agents ignore the whole document while this is wrong)\n"},
+		{"tamada", "loop_wait=0", 1, "Error: The configuration was not changed: loop_wait: 0 is below the least value 1\n"},
+		{"patronictl", "ttl=20", 0, ""}, // as the reference's tool does
+	} {
+		b := &bench{stores: map[string]*memory.Server{"batman": situation(t, "healthy")}, program: tc.program}
+		r := b.run(t, "edit-config", "--force", "-q", "-s", tc.setting)
+		if r.code != tc.code || r.stderr != tc.stderr {
+			t.Errorf("%s %s: %+v", tc.program, tc.setting, r)
+		}
+	}
+}

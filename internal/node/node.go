@@ -22,6 +22,7 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
+	"tamada/internal/logging"
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
 	"tamada/internal/rest/peer"
@@ -38,14 +39,16 @@ const (
 type Options struct {
 	ConfigPath string
 	Config     *config.Config
-	Log        *slog.Logger
+	Log        *logging.Log
 }
 
 // node is one running agent with everything around it.
 type node struct {
 	path      string
 	environ   []string // as it was at the start
+	logs      *logging.Log
 	log       *slog.Logger
+	decisions *slog.Logger // the agent's own lines, patroni.ha
 	agentInfo cluster.AgentInfo
 	ctx       context.Context // ends with the loop
 
@@ -236,6 +239,6 @@ func (n *node) execute(effects []agent.Effect) {
 }
 
 var levels = map[ha.Level]slog.Level{ha.Debug: slog.LevelDebug, ha.Info: slog.LevelInfo, ha.Warning: slog.LevelWarn,
-	ha.Error: slog.LevelError, ha.Critical: levelCritical}
+	ha.Error: slog.LevelError, ha.Critical: logging.LevelCritical}
 
-func (n *node) logLine(e agent.Log) { n.log.Log(n.ctx, levels[e.Level], e.Text) }
+func (n *node) logLine(e agent.Log) { n.decisions.Log(n.ctx, levels[e.Level], e.Text) }

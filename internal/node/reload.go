@@ -182,6 +182,7 @@ func (n *node) reloadLocal() error {
 	}
 	n.reloadAPI(cfg)
 	n.cfg.Store(cfg)
+	n.logs.Reload(cfg.Log)
 	n.pg.SetSettings(instanceSettings(cfg, &m.Postgresql))
 	return nil
 }

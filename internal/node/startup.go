@@ -19,6 +19,7 @@ import (
 	"tamada/internal/dcs/open"
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
+	"tamada/internal/logging"
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
 	"tamada/internal/rest/peer"
@@ -33,8 +34,9 @@ const (
 // Run is the life of an agent, below a guardian or alone. It returns the exit
 // code of the process.
 func Run(o Options) (int, error) {
-	n := &node{path: o.ConfigPath, environ: os.Environ(), log: o.Log, events: make(chan agent.Event, 256),
+	n := &node{path: o.ConfigPath, environ: os.Environ(), logs: o.Log, log: logging.Named(o.Log.Logger, "patroni"), events: make(chan agent.Event, 256),
 		looks: make(chan observedNow, 4), fatal: make(chan error, 4), reloads: make(chan struct{}, 1)}
+	n.decisions = logging.Named(n.log, "patroni.ha")
 	n.cfg.Store(o.Config)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -82,7 +84,7 @@ func (n *node) prepare() error {
 		return err
 	}
 	n.journal = journal
-	n.pg = postgres.New(instanceSettings(cfg, &m.Postgresql), postgres.Deps{Log: n.log, StateDir: cfg.StateDir, Journal: journal})
+	n.pg = postgres.New(instanceSettings(cfg, &m.Postgresql), postgres.Deps{Log: logging.Named(n.log, "patroni.postgresql"), StateDir: cfg.StateDir, Journal: journal})
 	if err := n.checkInstance(); err != nil {
 		return err
 	}
@@ -94,7 +96,7 @@ func (n *node) prepare() error {
 		session = n.guard.Inherited.Session
 	}
 	times := dcs.Times{TTL: m.Settings.TTL, LoopWait: m.Settings.LoopWait, RetryTimeout: m.Settings.RetryTimeout}
-	store, err := open.Store(n.ctx, cfg, times, session, n.log)
+	store, err := open.Store(n.ctx, cfg, times, session, logging.Named(n.log, "patroni.dcs"))
 	if err != nil {
 		return err
 	}
@@ -106,7 +108,7 @@ func (n *node) prepare() error {
 		return err
 	}
 	n.peers.Store(client)
-	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.meters.registry), n.log); err != nil {
+	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.meters.registry), logging.Named(n.log, "patroni.api")); err != nil {
 		return err
 	}
 	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil, ""),
@@ -252,7 +254,7 @@ func (n *node) firstView(c *cluster.Cluster) error {
 		return nil // with our own address it cannot be another: its socket is ours
 	}
 	if n.peers.Load().Lives(n.ctx, m) {
-		n.log.Log(n.ctx, levelCritical, fmt.Sprintf("Can't start; there is already a node named '%s' running", cfg.Name), "at", m.APIURL)
+		n.log.Log(n.ctx, logging.LevelCritical, fmt.Sprintf("Can't start; there is already a node named '%s' running", cfg.Name), "at", m.APIURL)
 		return fmt.Errorf("the name %s is taken by the node at %s: give each node a name of its own", cfg.Name, m.APIURL)
 	}
 	return nil
