@@ -14,7 +14,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/tamada ./cmd/tamada
 
 demo: setup build
-	bin/tamada demo
+	bin/tamada demo $(ARGS)
 
 test: setup build vet staticcheck unit e2e
 

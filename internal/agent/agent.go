@@ -2,6 +2,7 @@ package agent
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"tamada/internal/cluster"
@@ -18,8 +19,8 @@ type Config struct {
 	// Initial is the dynamic configuration to begin with: the cached one, or that of
 	// `bootstrap.dcs`. It is what a new cluster gets.
 	Initial *cluster.Object
-	// Unsupported names what a dynamic configuration asks for and this version
-	// cannot do; such a document is not applied.
+	// Unsupported names what is wrong with a dynamic configuration, or what it asks
+	// for and this version cannot do; such a document is not applied.
 	Unsupported func(*cluster.Object) []string
 	// Bootstrapping: the previous agent of this node made the initialize key and
 	// was interrupted before the new cluster was published.
@@ -39,6 +40,8 @@ type Agent struct {
 	settings cluster.Settings
 	dynamic  *cluster.Object // the document that settings come from
 	dynamicV cluster.Version
+	// dynamicProblem tells why the store's document is not in force, "" if it is.
+	dynamicProblem string
 
 	now  ha.Instant
 	wall time.Time
@@ -352,14 +355,16 @@ func (a *Agent) configSeen(c *cluster.Cluster) {
 	if c.Config == nil || c.Config.Doc.Len() == 0 || c.Config.Version == a.dynamicV {
 		return
 	}
-	a.dynamicV = c.Config.Version
+	a.dynamicV, a.dynamicProblem = c.Config.Version, ""
 	settings, warnings, err := cluster.ParseSettings(c.Config.Doc)
 	if err != nil {
+		a.dynamicProblem = "dynamic configuration: " + err.Error()
 		a.log(ha.Error, "Exception when setting dynamic_configuration: "+err.Error()+"; the previous one stays in force")
 		return
 	}
 	if a.cfg.Unsupported != nil {
 		if problems := a.cfg.Unsupported(c.Config.Doc); len(problems) > 0 {
+			a.dynamicProblem = "dynamic configuration: " + strings.Join(problems, "; ")
 			for _, p := range problems {
 				a.log(ha.Error, "The dynamic configuration is not applied: "+p)
 			}

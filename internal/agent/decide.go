@@ -130,6 +130,10 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 		a.operate(Acquire{d.Reclaim})
 	case ha.ReleaseLeader:
 		a.releaseKey(v, d)
+	case ha.AnnouncePromotion:
+		s := v.DCS.Cluster.Status
+		s.Promotion = &d.Promotion
+		a.operate(Announce{Promotion: d.Promotion, Status: s.JSON(), Condition: dcs.IfVersion(s.Version)})
 	case ha.Promote:
 		a.start(ha.TaskPromote, "", d)
 	case ha.StartPrimary:
@@ -356,6 +360,13 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 			a.log(ha.Info, "Leader key released")
 		} else if dcs.Refused(ev.Err) {
 			a.release = false
+		}
+	case Announce:
+		if ev.Err == nil {
+			// Our view need not wait for the watch to tell what we wrote ourselves.
+			c := *a.store.view
+			c.Status.Promotion = &op.Promotion
+			a.store.view = &c
 		}
 	case PublishCluster:
 		a.clusterPublished(ev)

@@ -69,7 +69,7 @@ func (a *Agent) doDuties() {
 // the session, and at once when something changed that others act on.
 func (a *Agent) touchMember(v *ha.View, cycle bool) {
 	d := &a.duties
-	m := ha.MemberKey(v, a.cfg.Identity)
+	m := ha.MemberKey(v, a.identity())
 	important := importantPart(m)
 	due := cycle || important != d.important || d.touchAt > 0 && a.now >= d.touchAt
 	if !due || d.touching {
@@ -78,6 +78,19 @@ func (a *Agent) touchMember(v *ha.View, cycle bool) {
 	d.touching, d.touchAt, d.important = true, 0, important
 	d.touched = string(m.JSON())
 	a.emit(Touch{Value: []byte(d.touched)})
+}
+
+// identity is what the member says of itself, with what is wrong with its
+// configuration.
+func (a *Agent) identity() ha.Identity {
+	id := a.cfg.Identity
+	if p := a.dynamicProblem; p != "" {
+		if id.Agent.ConfigError != "" {
+			p = "; " + p
+		}
+		id.Agent.ConfigError += p
+	}
+	return id
 }
 
 // importantPart is the member key without its positions.
@@ -119,7 +132,9 @@ func (a *Agent) publishStatus(v *ha.View) {
 			positions = append(positions, cluster.Slot{Name: s.Name, LSN: s.RestartLSN})
 		}
 	}
-	s, changed := ha.StatusKey(v, positions, retain, &a.cfg.Identity.Agent)
+	me := a.cfg.Identity.Agent
+	me.ConfigError = "" // of the member, not of the cluster
+	s, changed := ha.StatusKey(v, positions, retain, &me)
 	if !changed || string(s.JSON()) == d.status {
 		return
 	}

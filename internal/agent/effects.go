@@ -88,7 +88,16 @@ type PutFailover struct {
 	Condition dcs.Condition
 }
 
-func (PutFailover) operation()    {}
+func (PutFailover) operation() {}
+
+// Announce writes the status document in which a promotion is announced.
+type Announce struct {
+	Promotion cluster.Promotion
+	Status    []byte
+	Condition dcs.Condition
+}
+
+func (Announce) operation()       {}
 func (TakeInitialize) operation() {}
 func (DropInitialize) operation() {}
 func (Acquire) operation()        {}

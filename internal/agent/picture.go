@@ -64,7 +64,7 @@ func (a *Agent) Farewell() []byte {
 	if v.DCS.Cluster == nil {
 		v.DCS.Cluster = &cluster.Cluster{}
 	}
-	m := ha.MemberKey(v, a.cfg.Identity)
+	m := ha.MemberKey(v, a.identity())
 	return m.JSON()
 }
 

@@ -53,6 +53,9 @@ func (a *Agent) taskBegins(kind ha.TaskKind, d ha.Decision) {
 		}
 	case ha.TaskFollowRestart, ha.TaskResume, ha.TaskRestart:
 		state(cluster.StateRestarting)
+		if r, ok := d.(ha.Restart); ok && r.Primary {
+			i.Role = cluster.RolePrimary // also of one that people had stopped
+		}
 	case ha.TaskReinit:
 		state(cluster.StateCreatingReplica)
 		i.Role, i.Sysid = cluster.RoleUninitialized, ""
@@ -306,6 +309,9 @@ func (a *Agent) stateOf(f Facts, first bool) {
 		}
 	case i.State == cluster.StateRunning || i.State.Starting() || i.State == cluster.StateRestarting:
 		i.State = cluster.StateCrashed
+		if a.settings.Pause {
+			i.State = cluster.StateStopped // by hand, most likely; in any case nobody starts it
+		}
 	}
 }
 

@@ -291,7 +291,8 @@ func TestMembersReadBack(t *testing.T) {
 			Pause: rapid.Bool().Draw(t, "pause"), PendingRestart: rapid.Bool().Draw(t, "pending"), CheckpointPending: rapid.Bool().Draw(t, "checkpoint"),
 			Tags: NewObject("a", text.Draw(t, "tag"))}
 		if rapid.Bool().Draw(t, "ours") {
-			m.Agent = &AgentInfo{Version: "1", Guardian: rapid.Bool().Draw(t, "guardian")}
+			m.Agent = &AgentInfo{Version: "1", Guardian: rapid.Bool().Draw(t, "guardian"),
+				ConfigError: rapid.SampledFrom([]string{"", "x.yml:1:2: ttl: too small"}).Draw(t, "config error")}
 		}
 		back := ParseMember("x", m.JSON())
 		if back.Extra != nil || !bytes.Equal(back.JSON(), m.JSON()) || back.XLogLocation != m.XLogLocation || back.Pause != m.Pause || (back.Agent == nil) != (m.Agent == nil) {

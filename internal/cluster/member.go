@@ -52,12 +52,16 @@ type Member struct {
 type AgentInfo struct {
 	Version  string // version of Tamada itself
 	Guardian bool   // a guardian enforces this member's lease
-	Extra    *Object
+	// ConfigError tells that a new configuration could not be put in force and the
+	// one before it still is; "" when all is well. It holds no secrets.
+	ConfigError string
+	Extra       *Object
 }
 
 // Object is the value of the field "tamada".
 func (a *AgentInfo) Object() *Object {
 	o := NewObject("version", a.Version, "guardian", a.Guardian)
+	addString(o, "config_error", a.ConfigError)
 	addExtra(o, a.Extra)
 	return o
 }
@@ -163,6 +167,9 @@ func parseAgent(v any) *AgentInfo {
 	}
 	a := &AgentInfo{Version: version, Guardian: guardian}
 	for k, v := range o.All() {
+		if k == "config_error" && setString(&a.ConfigError, v) {
+			continue
+		}
 		if k != "version" && k != "guardian" {
 			if a.Extra == nil {
 				a.Extra = &Object{}

@@ -34,6 +34,7 @@ func (c *checker) section(o *cluster.Object, path string, t *keyTree) {
 		case child.key.Refused != "":
 			if v != nil {
 				c.fail(at, child.key.Refused, "")
+				c.value(v, at, child) // its mistakes are told now, not when it is supported
 			}
 		case v != nil:
 			c.value(v, at, child)
@@ -147,8 +148,10 @@ func (c *checker) address(v any, path string, wrong func(string)) {
 	}
 	dflt := 0
 	switch path {
-	case "etcd3.host":
+	case "etcd3.host", "etcd.host":
 		dflt = 2379
+	case "consul.host":
+		dflt = 8500
 	case "postgresql.listen", "postgresql.connect_address", "postgresql.proxy_address":
 		dflt = 5432
 	}

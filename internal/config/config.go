@@ -28,9 +28,11 @@ type Config struct {
 	Watchdog   Watchdog
 	Guardian   Guardian
 
-	// Doc is the merged document after the translation of old spellings. Two
-	// configurations are the same when [cluster.Equal] says so of their documents.
-	Doc *cluster.Object
+	// Doc is the merged document after the translation of old spellings, as it is in
+	// force. Source is what the sources said: after a [Reload] a value that waits for
+	// a restart of the agent is only there. Two configurations are the same when
+	// [cluster.Equal] says so of their Source.
+	Doc, Source *cluster.Object
 	// Warnings are what is odd and can be lived with, to be logged by the caller.
 	Warnings []Problem
 }

@@ -38,6 +38,14 @@ var ControlledParameters = []Controlled{
 	{Name: "wal_log_hints", Default: "on", CommandLine: true, accept: isBool},
 }
 
+// dflt is the default as the table of keys has it.
+func (g *Controlled) dflt() any {
+	if g.Default == "" {
+		return nil
+	}
+	return g.Default
+}
+
 func atLeast(least int64, unit string) func(any) bool {
 	return func(v any) bool { n, ok := cluster.ParseInt(v, unit); return ok && n >= least }
 }

@@ -65,7 +65,11 @@ type Key struct {
 	Unit     string   // base unit for numbers with a unit
 	Env      string   // environment variable without PATRONI_ or TAMADA_; "" none
 	Refused  string   // not supported: why, or since when by what
-	Doc      string   // what it means
+	// Strict is what the reference's --validate-config checks at this place, and
+	// StrictDCS within bootstrap.dcs; "" is nothing. See strict.go for the notation.
+	Strict, StrictDCS string
+	Schema            string // JSON Schema of the value where Kind does not say it all
+	Doc               string // what it means
 }
 
 // name is the last part of the path.
@@ -137,9 +141,16 @@ var trees = sync.OnceValue(func() keyTrees {
 // Keys is the table of all keys, sections before what is in them.
 var Keys = sync.OnceValue(func() []Key {
 	var all []Key
-	for _, part := range [][]Key{topKeys, logKeys, bootstrapKeys, restapiKeys, ctlKeys, dcsKeys, postgresqlKeys,
-		roleKeys(), authenticationKeys(), watchdogKeys, tagKeys, dynamicKeys} {
+	for _, part := range [][]Key{topKeys, logKeys, bootstrapKeys, restapiKeys, ctlKeys, dcsKeys(), postgresqlKeys,
+		controlledKeys(), roleKeys(), authenticationKeys(), methodKeys(), watchdogKeys, tagKeys, dynamicKeys} {
 		all = append(all, part...)
+	}
+	for i := range all {
+		k := &all[i]
+		section, name, ok := strings.Cut(k.Path, ".")
+		if suffix := strings.ToUpper(name); ok && ofStore(k.Path) && genericSuffixes[suffix] != Section {
+			k.Env = strings.ToUpper(section) + "_" + suffix
+		}
 	}
 	return all
 })

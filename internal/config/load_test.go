@@ -135,7 +135,6 @@ func TestEachMistakeIsReportedWhereItStands(t *testing.T) {
 		{"synchronous mode", change("loop_wait: 3", "synchronous_mode: quorum"), "node.yml:11:5: bootstrap.dcs.synchronous_mode: synchronous replication is not supported yet"},
 		{"failsafe mode", change("loop_wait: 3", "failsafe_mode: 'on'"), "bootstrap.dcs.failsafe_mode: the failsafe mode is not supported yet"},
 		{"standby cluster", change("loop_wait: 3", "standby_cluster: {host: a}"), "bootstrap.dcs.standby_cluster: standby clusters are not supported yet"},
-		{"pause", change("loop_wait: 3", "pause: true"), "bootstrap.dcs.pause: the maintenance mode is not supported yet"},
 		{"seconds with a unit", change("ttl: 30", "ttl: 30s"), `node.yml:10:5: bootstrap.dcs.ttl: found the text "30s", expected a number of seconds`},
 		{"switch with a value", change("- data-checksums", "- data-checksums: true"), "write a switch without a value: - data-checksums"},
 		{"method without a section", change("  initdb:", "  method: restore\n  initdb:"), "bootstrap.method: there is no section bootstrap.restore with a command"},

@@ -122,8 +122,5 @@ func Unsupported(doc *cluster.Object) []string {
 	if probe("standby_cluster").StandbyCluster != nil {
 		list = append(list, "standby_cluster: standby clusters are not supported yet")
 	}
-	if probe("pause").Pause {
-		list = append(list, "pause: the maintenance mode is not supported yet")
-	}
 	return list
 }

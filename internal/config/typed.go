@@ -22,7 +22,7 @@ func typed(doc *Document, environ []string) *Config {
 		Watchdog: typedWatchdog(top.section("watchdog")),
 		Log:      typedLog(top.section("log")),
 		RestAPI:  typedRestAPI(top.section("restapi")),
-		Doc:      root,
+		Doc:      root, Source: root,
 	}
 	c.Ctl = typedCtl(top.section("ctl"), c.RestAPI)
 	if root.Object("bootstrap") != nil {

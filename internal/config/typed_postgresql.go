@@ -81,6 +81,15 @@ func credentials(r reader) Credentials {
 	}
 }
 
+// RoleWarnings names parameters that role-specific settings may not override.
+func (p *Postgresql) RoleWarnings() (all []string) {
+	for _, role := range roleNames {
+		_, _, _, warnings := p.ForRole(cluster.Role(role))
+		all = append(all, warnings...)
+	}
+	return all
+}
+
 // ForRole is what is different in a role: parameters and the lines of
 // pg_hba.conf and pg_ident.conf (reference configuration.md 1.5). warnings name
 // parameters that may not be overridden.

@@ -25,6 +25,11 @@ func (c *checker) unknown(path, name string, v any, t *keyTree) {
 		return
 	}
 	if method {
+		t := trees().local
+		if parent == "bootstrap.dcs.postgresql" {
+			t, parent = trees().dynamic, "postgresql"
+		}
+		c.section(v.(*cluster.Object), path, t.find(parent+".<method>"))
 		return
 	}
 	switch {
@@ -79,6 +84,9 @@ func nearest(name string, t *keyTree) string {
 	for _, known := range t.order {
 		if known == "*" {
 			return ""
+		}
+		if known[0] == '<' {
+			continue
 		}
 		if d := distance(name, known, best); d < best {
 			best, near = d, known

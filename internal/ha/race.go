@@ -93,6 +93,11 @@ func eligible(v *View) eligibility {
 		e := eligibility{}
 		e.outcome.note(Warning, "My timeline %d is behind last known cluster timeline %d", i.Timeline, history)
 		return e
+	case i.Primary() && i.Answers && announcedSince(v, i.Timeline) && v.DCS.Cluster.Status.Promotion.Leader != v.Me:
+		e := eligibility{}
+		e.outcome.note(Warning, "My timeline %d is behind timeline %d, to which %s was promoted", i.Timeline, v.DCS.Cluster.Status.Promotion.Timeline,
+			v.DCS.Cluster.Status.Promotion.Leader)
+		return e
 	case i.Primary():
 		return eligibility{verdict: yes}
 	case v.Divergence.Broken:

@@ -9,6 +9,10 @@ import (
 func recoverInstance(v *View) Outcome {
 	i := &v.Instance
 	switch {
+	case v.paused() && !v.hasLock() && v.Last != nil && v.Last.Kind == TaskClone && v.Last.OK:
+		// The second half of a reinitialization that an operator asked for. It starts
+		// in standby mode, whoever leads.
+		return startSecondary(v)
 	case v.paused() && v.hasLock():
 		return do(ReleaseLeader{Why: "postgres is not running"}, "removed leader lock because postgres is not running")
 	case v.paused():

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tamada/internal/agent"
@@ -69,12 +70,14 @@ type node struct {
 	reloads chan struct{} // SIGHUP by request
 
 	// The following belong to the loop.
-	snapshot    atomic.Pointer[rest.Snapshot] // written by the loop, read by all
+	snapshot    board // written by the loop, read by all
 	generation  uint64
 	clusterAt   time.Duration
 	nameChecked bool       // belongs to watchStore
 	handover    bool       // this agent ends for its successor
 	reloading   sync.Mutex // one writer of the configuration files at a time
+	problems    problems
+	cached      *cluster.Object // document last kept beside the data; guarded by reloading
 
 	task     taskSlot
 	requests requests
@@ -154,6 +157,7 @@ func (n *node) signalled(s os.Signal) {
 		n.reload()
 		return
 	}
+	n.notify(daemon.SdNotifyStopping)
 	n.log.Info("asked to end", "signal", s.String())
 	n.step(agent.ShutdownRequested{})
 }

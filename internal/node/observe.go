@@ -138,7 +138,7 @@ func (n *node) lookRunning(ctx context.Context, f *agent.Facts, source *cluster.
 		f.Slots = append(f.Slots, slots.Slot{Name: x.Name, Physical: x.Type == "physical", Active: x.Active,
 			RestartLSN: x.RestartLSN, HasXmin: x.Xmin, Lost: x.WALStatus == "lost"})
 	}
-	if len(o.PendingGUCs) > 0 {
+	if len(o.PendingGUCs) > 0 || len(n.pg.Lifted()) > 0 {
 		f.PendingRestart = n.pendingRestart(ctx)
 	}
 	if !o.InRecovery {

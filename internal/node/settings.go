@@ -10,57 +10,14 @@ import (
 	"strings"
 	"time"
 
-	"tamada/internal/agent"
 	"tamada/internal/cluster"
 	"tamada/internal/config"
-	"tamada/internal/dcs"
 	"tamada/internal/ha"
 	"tamada/internal/postgres"
 )
 
 // settings are the dynamic settings in force.
 func (n *node) settings() cluster.Settings { return n.snapshot.Load().Settings }
-
-// applyConfig puts a dynamic configuration in force: for the store at once, for
-// PostgreSQL in the background. The document was judged by the agent already.
-func (n *node) applyConfig(e agent.ApplyConfig) {
-	n.store.SetTimes(dcs.Times{TTL: e.Settings.TTL, LoopWait: e.Settings.LoopWait, RetryTimeout: e.Settings.RetryTimeout})
-	cfg := n.cfg.Load()
-	m, err := config.Merge(cfg, e.Doc)
-	if err != nil {
-		n.log.Error("Exception when setting dynamic_configuration: " + err.Error())
-		return
-	}
-	n.pg.SetSettings(instanceSettings(cfg, &m.Postgresql))
-	n.dynamic.Store(e.Doc)
-	go n.reloadPostgres(e.Doc)
-}
-
-// reloadPostgres writes the configuration files and lets the server read them;
-// then the document is kept beside the data, so that maintenance mode and the
-// like survive a restart without the store.
-func (n *node) reloadPostgres(doc *cluster.Object) {
-	n.reloading.Lock()
-	defer n.reloading.Unlock()
-	if doc != n.dynamic.Load() {
-		return // a newer one is on its way
-	}
-	if _, err := n.pg.Postmaster(); err == nil {
-		role := n.snapshot.Load().Role
-		if reloaded, err := n.pg.Reload(n.ctx, role, false); err != nil {
-			n.log.Error("could not put the new configuration of PostgreSQL in force", "error", err)
-		} else if reloaded {
-			n.pg.RunCallback("on_reload", role)
-		}
-	}
-	dir := n.pg.Settings().DataDir
-	if state, _ := n.pg.DataDir(); state != postgres.DirPresent {
-		return
-	}
-	if err := config.SaveCache(dir, doc, fileMode(dir)); err != nil {
-		n.log.Warn("could not keep the dynamic configuration beside the data", "error", err)
-	}
-}
 
 // fileMode is 0640 in a data folder that its group may read, else 0600.
 func fileMode(dir string) os.FileMode {
@@ -85,10 +42,11 @@ func localRules(cfg *config.Config) ha.Local {
 	return l
 }
 
-// identity is what the member publishes about itself.
-func identity(cfg *config.Config, connURL string, guarded bool) ha.Identity {
+// identity is what the member publishes about itself; problem tells what of the
+// configuration is not in force.
+func identity(cfg *config.Config, connURL string, guarded bool, problem string) ha.Identity {
 	id := ha.Identity{ConnURL: connURL, APIURL: cfg.RestAPI.URL(), Version: cluster.CompatVersion,
-		Agent: cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: guarded}}
+		Agent: cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: guarded, ConfigError: problem}}
 	if a := cfg.Postgresql.ProxyAddress; a != "" {
 		id.ProxyURL = "postgres://" + a + "/" + database(&cfg.Postgresql)
 	}
@@ -118,6 +76,13 @@ func instanceSettings(cfg *config.Config, p *config.Postgresql) postgres.Setting
 		RemoveDataDirectoryOnDivergedTimelines: p.RemoveDataDirectoryOnDivergedTimelines,
 		CreateReplicaMethods:                   p.CreateReplicaMethods, Methods: p.Methods, BaseBackup: optionList(p.BaseBackup),
 		Callbacks: p.Callbacks, PrePromote: p.PrePromote, BeforeStop: p.BeforeStop, UseSlots: p.UseSlots}
+	for role := range p.ByRole {
+		parameters, hba, ident, _ := p.ForRole(cluster.Role(role))
+		if s.ByRole == nil {
+			s.ByRole = map[cluster.Role]postgres.RoleSettings{}
+		}
+		s.ByRole[cluster.Role(role)] = postgres.RoleSettings{Parameters: ordered(parameters), PgHBA: hba, PgIdent: ident}
+	}
 	if b := cfg.Bootstrap; b != nil {
 		s.Bootstrap = postgres.BootstrapSettings{Method: b.Method, Section: b.Methods[b.Method], Initdb: optionList(b.Initdb),
 			PgHBA: b.PgHBA, PostBootstrap: b.PostBootstrap}
@@ -166,31 +131,6 @@ func optionList(options []config.Option) any {
 		}
 	}
 	return list
-}
-
-// reload reads the node's own configuration again (SIGHUP, POST /reload). A
-// mistake in it leaves the old one in force.
-func (n *node) reload() {
-	cfg, err := config.Load(n.path, n.environ)
-	if err != nil {
-		n.log.Error("Exception when reloading local configuration from "+n.path+", the old one stays in force", "error", err)
-		return
-	}
-	if cluster.Equal(cfg.Doc, n.cfg.Load().Doc) {
-		n.log.Info("No local configuration items changed.")
-	}
-	m, err := config.Merge(cfg, n.dynamic.Load())
-	if err != nil {
-		n.log.Error("Failed to reload config_file="+n.path, "error", err)
-		return
-	}
-	n.cfg.Store(cfg)
-	n.pg.SetSettings(instanceSettings(cfg, &m.Postgresql))
-	if err := n.rest.Reload(restOptions(cfg, n.metrics)); err != nil {
-		n.log.Error("Failed to reload the REST API", "error", err)
-	}
-	n.step(agent.LocalChanged{Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil)})
-	go n.reloadPostgres(n.dynamic.Load())
 }
 
 // localRules with what the dynamic configuration may set in `postgresql`.

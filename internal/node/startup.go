@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tamada/internal/agent"
@@ -46,6 +47,8 @@ func Run(o Options) (int, error) {
 	defer n.store.Close()
 	go n.serve()
 	go n.watchStore()
+	n.startEtcdLeaderCare()
+	n.notify(daemon.SdNotifyReady) // the handlers of signals are in place: an early SIGHUP would have ended us
 	exit := n.loop(signals)
 	n.farewell(exit)
 	cancel()
@@ -99,8 +102,8 @@ func (n *node) prepare() error {
 	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.metrics), n.log); err != nil {
 		return err
 	}
-	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil),
-		Initial: initial, Unsupported: config.Unsupported, Guarded: n.guard != nil}
+	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil, ""),
+		Initial: initial, Unsupported: n.refused, Guarded: n.guard != nil}
 	if last != nil {
 		if err := n.cleanUp(last, &acfg); err != nil {
 			return err

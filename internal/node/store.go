@@ -61,10 +61,14 @@ func (n *node) operate(e agent.Operate) {
 		}
 	case agent.Release:
 		end.Err = n.releaseKey(ctx, op)
+	case agent.Announce:
+		_, end.Err = n.store.Put(ctx, cluster.KeyStatus, op.Status, op.Condition)
 	case agent.PutInitialize:
 		_, end.Err = n.store.Put(ctx, cluster.KeyInitialize, []byte(op.Sysid), op.Condition)
 	case agent.PutConfig:
 		_, end.Err = n.store.Put(ctx, cluster.KeyConfig, cluster.Compact(op.Doc), op.Condition)
+	case agent.PutFailover:
+		_, end.Err = n.store.Put(ctx, cluster.KeyFailover, op.Value, op.Condition)
 	case agent.PublishCluster:
 		end.Grant, end.Sent, end.Err = n.publishCluster(ctx, op)
 	}

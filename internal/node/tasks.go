@@ -120,7 +120,7 @@ func (n *node) do(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) 
 	case ha.TaskRewind:
 		return n.rewind(ctx, e.Do.(ha.Rewind).From)
 	case ha.TaskPromote:
-		return n.promote(ctx, e.ID)
+		return n.promote(ctx, e.ID, e.Do.(ha.Promote).Timeline)
 	case ha.TaskResume:
 		return n.resume(ctx)
 	case ha.TaskFollowRestart, ha.TaskReload:
@@ -212,7 +212,7 @@ func (n *node) rewind(ctx context.Context, leader cluster.Member) error {
 	return n.pg.Rewind(ctx, *up)
 }
 
-func (n *node) promote(ctx context.Context, id uint64) error {
+func (n *node) promote(ctx context.Context, id uint64, least cluster.Timeline) error {
 	if err := n.pg.RunPrePromote(ctx); err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (n *node) promote(ctx context.Context, id uint64) error {
 		return ctx.Err()
 	}
 	n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseCommitted})
-	return n.pg.Promote(ctx)
+	return n.pg.Promote(ctx, least)
 }
 
 // resume restarts a server that was demoted only because the store was away as

@@ -234,7 +234,9 @@ func (p *Instance) leaveBootstrap(ctx context.Context, s *Settings) (needRestart
 	if err := s.setSignal(""); err != nil {
 		return false, err
 	}
-	if !s.managesHBA() {
+	own := *s
+	own.overlay(cluster.RolePrimary)
+	if f, set := own.parameter("hba_file"); len(own.PgHBA) == 0 || set && own.absolute(f) != own.hbaFile() {
 		text, err := os.ReadFile(filepath.Join(s.DataDir, "pg_hba.conf.backup"))
 		if err != nil {
 			return false, fmt.Errorf("restore pg_hba.conf after the bootstrap: %w", err)

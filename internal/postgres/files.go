@@ -23,6 +23,8 @@ type generated struct {
 	recovery conf.Params // nil: no recovery block
 	password []string    // lines of the password file
 	lifted   []conf.Lifted
+	hba      []string // lines of pg_hba.conf, when they are ours
+	ident    []string // lines of pg_ident.conf
 	// keepUnknown: recovery was only read back, so it is still to be compared
 	// with what is wanted.
 	keepUnknown bool
@@ -36,6 +38,7 @@ func (p *Instance) generate(ctx context.Context, role cluster.Role, recovery con
 		return generated{}, err
 	}
 	s := p.Settings()
+	s.overlay(role)
 	in := conf.Input{Version: version, Scope: s.Scope, ListenAddresses: s.ListenAddresses, Port: s.Port,
 		Parameters: s.Parameters, HotStandbyFeedback: s.HotStandbyFeedback}
 	if s.ManageSyncNames {
@@ -43,14 +46,11 @@ func (p *Instance) generate(ctx context.Context, role cluster.Role, recovery con
 		in.SyncNames = &names
 	}
 	params, warnings := conf.Compute(in)
-	for _, w := range warnings {
-		p.log.Warn(w)
-	}
-	params, dropped := conf.Filter(params, p.knownParameters(ctx))
-	for _, d := range dropped {
-		p.log.Warn(fmt.Sprintf("Removing unexpected parameter=%s value=%s from the config", d.Name, d.Value))
-	}
-	g := generated{version: version, params: params, recovery: recovery, password: password}
+	rules, fromServer := p.rules(ctx, version)
+	params, corrected := conf.Validate(params, rules, p.knownParameters(ctx), fromServer)
+	p.warnOnce(append(warnings, corrected...))
+	s.absoluteFiles(&params)
+	g := generated{version: version, params: params, recovery: recovery, password: password, hba: s.PgHBA, ident: s.PgIdent}
 	if role != cluster.RolePrimary && role != cluster.RolePromoted {
 		if err := p.raiseLimits(ctx, &g); err != nil {
 			return generated{}, err
@@ -126,11 +126,11 @@ func (p *Instance) write(g generated) (changed bool, err error) {
 		m.IdentFile = s.identFile()
 	}
 	files := [][2]string{{s.confFile(), conf.MainFile(m)}}
-	if s.managesHBA() && !bootstrapping {
-		files = append(files, [2]string{s.hbaFile(), conf.ListFile(s.PgHBA)})
+	if s.manages("hba_file", g.hba, g.params, s.hbaFile()) && !bootstrapping {
+		files = append(files, [2]string{s.hbaFile(), conf.ListFile(g.hba)})
 	}
-	if s.managesIdent() {
-		files = append(files, [2]string{s.identFile(), conf.ListFile(s.PgIdent)})
+	if s.manages("ident_file", g.ident, g.params, s.identFile()) {
+		files = append(files, [2]string{s.identFile(), conf.ListFile(g.ident)})
 	}
 	for _, f := range files {
 		c, err := s.writeFile(f[0], f[1])
@@ -156,15 +156,22 @@ func (p *Instance) write(g generated) (changed bool, err error) {
 func (s *Settings) hbaFile() string   { return filepath.Join(s.configDir(), "pg_hba.conf") }
 func (s *Settings) identFile() string { return filepath.Join(s.configDir(), "pg_ident.conf") }
 
-// managesHBA: the list is given and no other file is named.
-func (s *Settings) managesHBA() bool {
-	f, set := s.parameter("hba_file")
-	return len(s.PgHBA) > 0 && (!set || s.absolute(f) == s.hbaFile())
+// manages tells whether a file of lines is ours to write: there are lines, and
+// the parameter does not name another file.
+func (s *Settings) manages(guc string, lines []string, params conf.Params, ours string) bool {
+	f, set := params.Get(guc)
+	return len(lines) > 0 && (!set || s.absolute(f) == ours)
 }
 
-func (s *Settings) managesIdent() bool {
-	f, set := s.parameter("ident_file")
-	return len(s.PgIdent) > 0 && (!set || s.absolute(f) == s.identFile())
+// absoluteFiles makes the paths of pg_hba.conf and pg_ident.conf absolute: a
+// relative one counts from the folder of the configuration, not from wherever
+// the server would look.
+func (s *Settings) absoluteFiles(params *conf.Params) {
+	for _, name := range []string{"hba_file", "ident_file"} {
+		if f, ok := params.Get(name); ok && f != "" {
+			params.Set(name, s.absolute(f))
+		}
+	}
 }
 
 func (s *Settings) absolute(file string) string {

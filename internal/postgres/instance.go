@@ -5,6 +5,7 @@ package postgres
 import (
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 
@@ -46,6 +47,8 @@ type Instance struct {
 	recovery      conf.Params // recovery block of the generated file; nil: none
 	recoveryKnown bool        // recovery is what we wrote or read back
 	lifted        []conf.Lifted
+	warned        map[string]bool // texts logged since the settings changed
+	explained     map[string]bool // parameters whose pending restart was announced
 	arguments     []string        // of the next postmaster
 	keepRecovery  bool            // custom bootstrap: recovery settings are the script's
 	pointInTime   *cluster.Object // custom bootstrap: recovery settings to start with
@@ -68,6 +71,24 @@ func (p *Instance) SetSettings(s Settings) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.settings = s
+	p.warned = nil
+}
+
+// warnOnce logs texts that were not logged since the settings were set: the
+// configuration is computed each time that a standby gets another source.
+func (p *Instance) warnOnce(texts []string) {
+	p.mu.Lock()
+	if p.warned == nil {
+		p.warned = map[string]bool{}
+	}
+	texts = slices.DeleteFunc(texts, func(t string) bool { return p.warned[t] })
+	for _, t := range texts {
+		p.warned[t] = true
+	}
+	p.mu.Unlock()
+	for _, t := range texts {
+		p.log.Warn(t)
+	}
 }
 
 // Settings are the settings in force; they must not be changed.
@@ -112,6 +133,7 @@ func (p *Instance) adopt(h *proc.Handle) {
 	p.postmaster = h
 	p.timeline.known = 0
 	p.follow = followCache{}
+	p.explained = nil
 }
 
 // serverNames are the further names of the server program, for package proc.

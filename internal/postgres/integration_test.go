@@ -262,7 +262,7 @@ func TestPromoteWithoutDelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if err := b.Promote(pgtest.Context(t)); err != nil {
+	if err := b.Promote(pgtest.Context(t), 0); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("promotion: %v", time.Since(began))
@@ -271,7 +271,7 @@ func TestPromoteWithoutDelay(t *testing.T) {
 	if err != nil || o.InRecovery || o.Timeline != 2 {
 		t.Errorf("after promotion: %+v %v", o, err)
 	}
-	if err := b.Promote(pgtest.Context(t)); err != nil {
+	if err := b.Promote(pgtest.Context(t), 0); err != nil {
 		t.Errorf("promotion of a primary: %v", err)
 	}
 	if hist, err := b.History(2); err != nil || len(hist.Entries) != 1 || hist.Entries[0].Timeline != 1 {
@@ -330,7 +330,7 @@ func TestReloadAndPendingRestart(t *testing.T) {
 		t.Errorf("pending: %+v %v", list, err)
 	}
 	for _, want := range []string{"Changed max_connections from '40' to '60' (restart might be required)", "Changed work_mem from '4MB' to '5MB'",
-		"Removing unexpected parameter=no_such_parameter value=1 from the config"} {
+		"Removing invalid parameter `no_such_parameter` from postgresql.parameters"} {
 		if !strings.Contains(a.Log.String(), want) {
 			t.Errorf("not in the log: %s", want)
 		}
@@ -340,6 +340,94 @@ func TestReloadAndPendingRestart(t *testing.T) {
 	}
 	if list, err := a.PendingRestart(ctx); err != nil || len(list) != 0 || a.SQL(t, "show max_connections") != "60" {
 		t.Errorf("pending after the restart: %+v %v", list, err)
+	}
+}
+
+// ALTER SYSTEM loses where the command line speaks, and is told apart from what
+// the configuration changed.
+func TestAlterSystem(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	ctx := pgtest.Context(t)
+	a.SQL(t, "alter system set max_connections = 77")
+	a.SQL(t, "alter system set work_mem = '6MB'")
+	a.SQL(t, "alter system set primary_conninfo = 'host=elsewhere'")
+	if reloaded, err := a.Reload(ctx, cluster.RolePrimary, true); err != nil || !reloaded {
+		t.Fatal(reloaded, err)
+	}
+	if want := "requiring restart (max_connections) seem to be changed bypassing Patroni config. Setting 'Pending restart' flag"; !strings.Contains(a.Log.String(), want) {
+		t.Errorf("not in the log: %s", want)
+	}
+	list, err := a.PendingRestart(ctx)
+	if err != nil || len(list) != 1 || list[0] != (postgres.ParameterChange{Name: "max_connections", Old: "40", New: "77"}) {
+		t.Errorf("pending: %+v %v", list, err)
+	}
+	if _, err := a.Restart(ctx, postgres.StopOptions{}, postgres.StartOptions{Role: cluster.RolePrimary}); err != nil {
+		t.Fatal(err)
+	}
+	if got := a.SQL(t, "show max_connections") + " " + a.SQL(t, "show work_mem") + " " + a.SQL(t, "show primary_conninfo"); got != "40 6MB " {
+		t.Errorf("after the restart: %q", got)
+	}
+}
+
+func TestWhatTheServerDoesNotAcceptIsFound(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	ctx := pgtest.Context(t)
+	if err := a.FileErrors(ctx); err != nil {
+		t.Fatal(err)
+	}
+	s := a.Settings
+	s.PgHBA = append([]string{"host all all 10.0.0.0/8 cleverness"}, s.PgHBA...)
+	s.Parameters = s.Parameters.Clone()
+	s.Parameters.Set("max_connections", 60) // waits for a restart: no error
+	s.Parameters.Set("search_path", "a,,b")
+	a.SetSettings(s)
+	if _, err := a.Reload(ctx, cluster.RolePrimary, false); err != nil {
+		t.Fatal(err)
+	}
+	err := a.FileErrors(ctx)
+	if err == nil || !strings.Contains(err.Error(), "pg_hba.conf line 3: ") || !strings.Contains(err.Error(), "search_path") || strings.Contains(err.Error(), "max_conn") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRoleSpecificSettings(t *testing.T) {
+	t.Parallel()
+	roles := func(s *postgres.Settings) {
+		with := func(value string) *cluster.Object {
+			o := s.Parameters.Clone()
+			o.Set("work_mem", value)
+			return o
+		}
+		s.ByRole = map[cluster.Role]postgres.RoleSettings{
+			cluster.RolePrimary: {Parameters: with("7MB"), PgHBA: append([]string{"# of a primary"}, s.PgHBA...)},
+			cluster.RoleReplica: {Parameters: with("9MB"), PgHBA: s.PgHBA}}
+	}
+	a := pgtest.NewPrimary(t, "pg-a", roles)
+	b := pgtest.NewReplica(t, "pg-b", a, roles)
+	if got := a.SQL(t, "show work_mem") + b.SQL(t, "show work_mem"); got != "7MB9MB" {
+		t.Errorf("work_mem: %s", got)
+	}
+	hba := func(s *pgtest.Server) bool {
+		text, err := os.ReadFile(filepath.Join(s.Settings.DataDir, "pg_hba.conf"))
+		return err == nil && strings.Contains(string(text), "# of a primary")
+	}
+	if !hba(a) || hba(b) {
+		t.Errorf("pg_hba.conf of a primary: %v %v", hba(a), hba(b))
+	}
+	ctx := pgtest.Context(t)
+	if !b.RoleMatters(cluster.RoleReplica, cluster.RolePromoted) || b.RoleMatters(cluster.RolePromoted, cluster.RolePrimary) {
+		t.Error("when the role matters")
+	}
+	if err := b.Promote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if reloaded, err := b.Reload(ctx, cluster.RolePrimary, false); err != nil || !reloaded {
+		t.Fatal(reloaded, err)
+	}
+	if got := b.SQL(t, "show work_mem"); got != "7MB" || !hba(b) {
+		t.Errorf("after the promotion: %s %v", got, hba(b))
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"tamada/internal/postgres/conf"
 )
 
 // ErrProgram: a program of PostgreSQL cannot be found.
@@ -100,6 +102,7 @@ type binaryCache struct {
 	size    int64
 	version int
 	known   map[string]bool // parameters of --describe-config
+	rules   conf.Rules      // as a running server said
 }
 
 // use empties the cache if the program changed.
@@ -110,7 +113,7 @@ func (c *binaryCache) use(path string) error {
 	}
 	if c.path != path || !c.changed.Equal(i.ModTime()) || c.size != i.Size() {
 		c.path, c.changed, c.size = path, i.ModTime(), i.Size()
-		c.version, c.known = 0, nil
+		c.version, c.known, c.rules = 0, nil, nil
 	}
 	return nil
 }
@@ -192,4 +195,59 @@ func (p *Instance) knownParameters(ctx context.Context) map[string]bool {
 	}
 	p.binaries.known = known
 	return known
+}
+
+// rules are what the server accepts for its parameters: by its own word if it
+// runs, or has run since we did, else by the table of its version.
+func (p *Instance) rules(ctx context.Context, version int) (rules conf.Rules, fromServer bool) {
+	s := p.Settings()
+	path, err := s.program("postgres")
+	if err != nil {
+		return conf.RulesOf(version), false
+	}
+	c := &p.binaries
+	c.mu.Lock()
+	if err := c.use(path); err == nil {
+		rules = c.rules
+	}
+	c.mu.Unlock()
+	if rules != nil {
+		return rules, true
+	}
+	// Not under the lock: the server may take its time.
+	if rules, err = p.serverRules(ctx); err != nil {
+		return conf.RulesOf(version), false
+	}
+	c.mu.Lock()
+	c.rules = rules
+	c.mu.Unlock()
+	return rules, true
+}
+
+// serverRules asks the running server.
+func (p *Instance) serverRules(ctx context.Context) (conf.Rules, error) {
+	if _, err := p.Postmaster(); err != nil {
+		return nil, err
+	}
+	rows, err := p.query(ctx, `SELECT name, vartype, context, coalesce(unit, ''), coalesce(min_val, ''), coalesce(max_val, ''),
+ coalesce(boot_val, ''), coalesce(array_to_string(enumvals, ','), '') FROM pg_settings WHERE context <> 'internal'`)
+	if err != nil {
+		return nil, err
+	}
+	rules := conf.Rules{}
+	for _, r := range rows {
+		c := &columns{row: r}
+		rule := conf.Rule{Name: c.text(), Type: c.text(), Context: c.text(), Unit: c.text(), Min: c.text(), Max: c.text(), Default: c.text()}
+		if values := c.text(); rule.Type == "enum" {
+			rule.Values = strings.Split(values, ",")
+		}
+		if c.err != nil {
+			return nil, c.err
+		}
+		rules[strings.ToLower(rule.Name)] = rule
+	}
+	if len(rules) < 100 {
+		return nil, fmt.Errorf("the server lists only %d parameters", len(rules))
+	}
+	return rules, nil
 }

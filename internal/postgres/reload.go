@@ -4,6 +4,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -45,7 +46,63 @@ func (p *Instance) Reload(ctx context.Context, role cluster.Role, force bool) (r
 		return false, nil
 	}
 	p.log.Info("Reloading PostgreSQL configuration.")
-	return true, p.signalReload(ctx)
+	if err := p.signalReload(ctx); err != nil {
+		return true, err
+	}
+	p.announceForeign(ctx)
+	return true, nil
+}
+
+// FileErrors is what the running server does not accept in the files that it
+// has read last. It ignores such a file, or such a line, as a whole, and says so
+// only in its own log.
+func (p *Instance) FileErrors(ctx context.Context) error {
+	queries := []string{`SELECT 'pg_hba.conf line ' || line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL`,
+		// That a restart is needed is no error.
+		`SELECT regexp_replace(sourcefile, '.*/', '') || ' line ' || sourceline || ': ' || coalesce(name || ': ', '') || error FROM pg_file_settings
+ WHERE error IS NOT NULL AND error <> 'setting could not be applied'
+ UNION ALL SELECT f.name || ': the value is not accepted' FROM pg_file_settings f JOIN pg_settings s USING (name)
+ WHERE f.error = 'setting could not be applied' AND s.context <> 'postmaster' AND s.context <> 'internal'`}
+	if v, err := p.settingsVersion(); err == nil && v >= 150000 {
+		queries = append(queries, `SELECT 'pg_ident.conf line ' || line_number || ': ' || error FROM pg_ident_file_mappings WHERE error IS NOT NULL`)
+	}
+	var problems []error
+	for _, q := range queries {
+		rows, err := p.query(ctx, q)
+		if err != nil {
+			return nil // the user of the agent need not be a superuser; then nobody can tell
+		}
+		for _, r := range rows {
+			problems = append(problems, errors.New(string(r[0])))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// announceForeign tells of parameters that wait for a restart although the
+// configuration did not change them: ALTER SYSTEM, or a file of the user's.
+func (p *Instance) announceForeign(ctx context.Context) {
+	pending, err := p.pendingSettings(ctx)
+	if err != nil {
+		p.log.Debug("cannot ask which parameters wait for a restart", "error", err)
+		return
+	}
+	var names []string
+	p.mu.Lock()
+	if p.explained == nil {
+		p.explained = map[string]bool{}
+	}
+	for _, c := range pending {
+		if !p.explained[c.Name] {
+			names = append(names, c.Name)
+			p.explained[c.Name] = true // once
+		}
+	}
+	p.mu.Unlock()
+	if len(names) > 0 {
+		p.log.Info("PostgreSQL configuration parameters requiring restart (" + strings.Join(names, ", ") +
+			") seem to be changed bypassing Patroni config. Setting 'Pending restart' flag")
+	}
 }
 
 // regenerate computes the configuration as it is, with whom it follows left
@@ -138,8 +195,14 @@ func (p *Instance) logChanges(ctx context.Context, params conf.Params) error {
 		note := ""
 		if c.Context == "postmaster" {
 			note = " (restart might be required)"
+			p.mu.Lock()
+			if p.explained == nil {
+				p.explained = map[string]bool{}
+			}
+			p.explained[c.Name] = true
+			p.mu.Unlock()
 		}
-		p.log.Info(fmt.Sprintf("Changed %s from '%s' to '%s'%s", c.Name, human(c.Value, c.Unit), want, note))
+		p.log.Info(fmt.Sprintf("Changed %s from '%s' to '%s'%s", c.Name, conf.Human(c.Value, c.Unit), want, note))
 	}
 	return nil
 }
@@ -165,57 +228,52 @@ type ParameterChange struct{ Name, Old, New string }
 // word, and those that were lifted above the configured value because this is a
 // standby (reference configuration.md 4.4-5 and 4.9). Ask after a reload.
 func (p *Instance) PendingRestart(ctx context.Context) ([]ParameterChange, error) {
+	list := p.Lifted()
+	settings, err := p.pendingSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range settings {
+		if slices.ContainsFunc(list, func(l ParameterChange) bool { return l.Name == c.Name }) {
+			continue
+		}
+		// What the files say, as the server itself reads them.
+		next := "?"
+		if v, err := p.OfflineParameter(ctx, c.Name); err == nil {
+			next = conf.Human(v, c.Unit)
+		}
+		list = append(list, ParameterChange{c.Name, conf.Human(c.Value, c.Unit), next})
+	}
+	return list, nil
+}
+
+// pendingSettings are the parameters of which the server itself says that they
+// wait for a restart.
+func (p *Instance) pendingSettings(ctx context.Context) (list []conf.Setting, err error) {
 	rows, err := p.query(ctx, `SELECT name, setting, coalesce(unit, '') FROM pg_settings WHERE pending_restart AND name <> 'hot_standby'
  ORDER BY name`)
 	if err != nil {
 		return nil, fmt.Errorf("list parameters that need a restart: %w", err)
 	}
-	var list []ParameterChange
-	p.mu.Lock()
-	lifted := slices.Clone(p.lifted)
-	p.mu.Unlock()
-	for _, l := range lifted {
-		list = append(list, ParameterChange{l.Name, strconv.Itoa(l.Needed), strconv.Itoa(l.Configured)})
-	}
 	for _, r := range rows {
-		name, unit := string(r[0]), string(r[2])
-		if conf.IsRecovery(name) || slices.ContainsFunc(list, func(c ParameterChange) bool { return c.Name == name }) {
-			continue
+		if name := string(r[0]); !conf.IsRecovery(name) {
+			list = append(list, conf.Setting{Name: name, Value: string(r[1]), Unit: string(r[2])})
 		}
-		// What the files say, as the server itself reads them.
-		next := "?"
-		if v, err := p.OfflineParameter(ctx, name); err == nil {
-			next = human(v, unit)
-		}
-		list = append(list, ParameterChange{name, human(string(r[1]), unit), next})
 	}
 	return list, nil
 }
 
-// human writes a value of pg_settings with the largest unit that keeps it
-// whole, as SHOW does.
-func human(value, unit string) string {
-	n, err := strconv.ParseInt(value, 10, 64)
-	if err != nil || unit == "" || n <= 0 {
-		return value
+// Lifted are the parameters that this standby runs with above their configured
+// value, because the primary's was higher when it started. They wait for a
+// restart after the primary's value has come down (reference configuration.md
+// 4.9).
+func (p *Instance) Lifted() (list []ParameterChange) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.lifted {
+		list = append(list, ParameterChange{l.Name, strconv.Itoa(l.Needed), strconv.Itoa(l.Configured)})
 	}
-	i := strings.IndexFunc(unit, func(r rune) bool { return r < '0' || r > '9' })
-	if i > 0 {
-		m, err := strconv.ParseInt(unit[:i], 10, 64)
-		if err != nil {
-			return value + unit
-		}
-		n, unit = n*m, unit[i:]
-	}
-	units, factors := []string{"B", "kB", "MB", "GB", "TB"}, []int64{1024, 1024, 1024, 1024}
-	if slices.Contains([]string{"us", "ms", "s", "min", "h", "d"}, unit) {
-		units, factors = []string{"us", "ms", "s", "min", "h", "d"}, []int64{1000, 1000, 60, 60, 24}
-	}
-	for at := slices.Index(units, unit); at >= 0 && at < len(factors) && n%factors[at] == 0; at++ {
-		n /= factors[at]
-		unit = units[at+1]
-	}
-	return strconv.FormatInt(n, 10) + unit
+	return list
 }
 
 // SetSyncNames sets synchronous_standby_names ("": none) and makes a running

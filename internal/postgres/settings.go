@@ -45,6 +45,8 @@ type Settings struct {
 	PgHBA        []string        // empty: not managed
 	PgIdent      []string        // empty: not managed
 	RecoveryConf *cluster.Object
+	// ByRole has what is different in a role: primary, replica, standby_leader.
+	ByRole map[cluster.Role]RoleSettings
 
 	// ManageSyncNames: synchronous_standby_names is what [Instance.SetSyncNames]
 	// was told, not what Parameters says.

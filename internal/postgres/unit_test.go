@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"tamada/internal/cluster"
+	"tamada/internal/postgres/conf"
 	"tamada/internal/postgres/control"
 )
 
@@ -39,7 +40,7 @@ func TestHuman(t *testing.T) {
 	t.Parallel()
 	for _, c := range [][3]string{{"16384", "8kB", "128MB"}, {"64", "MB", "64MB"}, {"300", "s", "5min"}, {"100", "", "100"},
 		{"1048576", "kB", "1GB"}, {"-1", "kB", "-1"}, {"on", "", "on"}, {"1500", "ms", "1500ms"}} {
-		if got := human(c[0], c[1]); got != c[2] {
+		if got := conf.Human(c[0], c[1]); got != c[2] {
 			t.Errorf("%v: %s", c, got)
 		}
 	}

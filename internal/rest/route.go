@@ -19,8 +19,7 @@ type route struct {
 
 // routes are the specific handlers by method and first segment of the path
 // (1.1). What is not here and not GET, HEAD or OPTIONS gets the page of 501:
-// today that includes failsafe, switchover, failover, restart, reinitialize,
-// citus and mpp with their methods POST and DELETE.
+// today that includes POST failsafe, citus and mpp.
 var routes = map[string]route{
 	"GET liveness":  {handle: (*Server).liveness},
 	"GET readiness": {handle: (*Server).readiness},
@@ -34,6 +33,13 @@ var routes = map[string]route{
 	"PUT config":    {protected: true, handle: (*Server).putConfig},
 	"POST reload":   {protected: true, handle: (*Server).reload},
 	"POST sigterm":  {protected: true, handle: (*Server).sigterm},
+
+	"POST switchover":   {protected: true, handle: (*Server).switchover},
+	"DELETE switchover": {protected: true, handle: (*Server).dropSwitchover},
+	"POST failover":     {protected: true, handle: (*Server).failover},
+	"POST restart":      {protected: true, handle: (*Server).restart},
+	"DELETE restart":    {protected: true, handle: (*Server).dropRestart},
+	"POST reinitialize": {protected: true, handle: (*Server).reinitialize},
 }
 
 // ServeHTTP answers one request.

@@ -71,6 +71,10 @@ type Server struct {
 	// life ends with the server; calls that several requests share live in it.
 	life context.Context
 	end  context.CancelFunc
+	// leaving ends before, when the server begins to stop: what waits for an event
+	// answers then, as long as there is time to.
+	leaving context.Context
+	leave   context.CancelFunc
 
 	sql      shared[*SQLStatus]
 	loads    shared[*cluster.Cluster]
@@ -97,6 +101,7 @@ func New(source Source, o Options, log *slog.Logger) (*Server, error) {
 func newServer(source Source, o Options, log *slog.Logger, limits limits) (*Server, error) {
 	s := &Server{source: source, log: log, limits: limits}
 	s.life, s.end = context.WithCancel(context.Background())
+	s.leaving, s.leave = context.WithCancel(s.life)
 	if err := s.Reload(o); err != nil {
 		s.end()
 		return nil, err
@@ -117,6 +122,7 @@ func newServer(source Source, o Options, log *slog.Logger, limits limits) (*Serv
 		// OPTIONS * is a health check like any other.
 		DisableGeneralOptionsHandler: true,
 	}
+	s.http.RegisterOnShutdown(s.leave)
 	return s, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
 	"tamada/internal/ha/candidate"
+	"tamada/internal/ha/lease"
 )
 
 // agentProc is an agent's process: the real state machine, and a model of the
@@ -29,6 +30,8 @@ type agentProc struct {
 	held    ha.Instant // for the mutant that does not clear the lock
 	steps   int        // in the present second
 	second  time.Duration
+	since   time.Duration // it runs
+	took    time.Duration // by the last renewal
 	lastTry string
 }
 
@@ -90,7 +93,7 @@ func (p *agentProc) thaw() {
 func (m *machine) startAgent() {
 	w := m.w
 	p := &agentProc{m: m, ttl: time.Duration(w.opts.TTL) * time.Second, retry: time.Duration(w.opts.RetryTimeout) * time.Second}
-	m.agent = p
+	m.agent, p.since = p, w.now
 	w.logf(m.name, "the agent starts")
 	cfg := w.opts.agentConfig(m)
 	cfg.Decide = w.decide(m)
@@ -135,7 +138,7 @@ func (p *agentProc) cleanUp(cfg *agent.Config, begin func()) {
 		m.removeData("an interrupted clone")
 		m.journal = ""
 	case ha.TaskRewind:
-		cfg.Broken = true
+		cfg.Broken = !w.mutant("half-done rewind forgotten")
 	case ha.TaskBootstrap, ha.TaskPostBootstrap:
 		p.cleanUpBootstrap(cfg, begin)
 		return
@@ -213,6 +216,9 @@ func (p *agentProc) execute(e agent.Effect) {
 	switch e := e.(type) {
 	case agent.Log:
 		p.lastTry = e.Text
+		if e.Text == "The lease has ended: "+string(lease.Expired) {
+			w.leaseEnded(p)
+		}
 		if e.Level > ha.Debug {
 			w.logf(m.name, "| %s", e.Text)
 		}
@@ -252,9 +258,7 @@ func (p *agentProc) execute(e agent.Effect) {
 	case agent.Touch:
 		p.c.touch(string(e.Value), func(err error) { p.step(agent.Touched{Err: err}) })
 	case agent.RenewLease:
-		p.c.renew(e.Timeout, e.Hold, func(g dcs.Grant, err error) {
-			p.step(agent.Renewed{Attempt: e.Attempt, Grant: g, Err: err})
-		})
+		p.renew(e)
 	case agent.Publish:
 		p.c.put(e.Key, string(e.Value), dcs.Any(), func(err error) { p.step(agent.Published{Key: e.Key, Err: err}) })
 	case agent.ReadHistory:
@@ -266,6 +270,19 @@ func (p *agentProc) execute(e agent.Effect) {
 	case agent.Checkpoint:
 		p.checkpoint()
 	}
+}
+
+// renew carries out a renewal.
+func (p *agentProc) renew(e agent.RenewLease) {
+	if p.m.w.mutant("renewal behind a task") && p.task != nil {
+		p.later(50*time.Millisecond, func() { p.renew(e) })
+		return
+	}
+	sent := p.m.boottime()
+	p.c.renew(e.Timeout, e.Hold, func(g dcs.Grant, err error) {
+		p.took = p.m.boottime() - sent
+		p.step(agent.Renewed{Attempt: e.Attempt, Grant: g, Err: err})
+	})
 }
 
 func (p *agentProc) exit(e agent.Exit) {
@@ -327,11 +344,14 @@ func (p *agentProc) arm(e agent.ArmGuardian) {
 		return
 	}
 	g := p.m.guard
+	switch {
+	case w.mutant("guardian forgets to fence"):
+		e.Deadline += time.Hour
+	case w.mutant("deadline counted from the answer"):
+		e.Deadline += p.took
+	}
 	g.send(guardian.ArmedMsg{Seq: e.Seq, Armed: guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session,
 		Created: int64(e.Hold.Created), TTL: e.TTL}})
-	if w.mutant("a passed deadline is acknowledged") {
-		p.later(time.Millisecond, func() { p.step(agent.Acked{Seq: e.Seq}) })
-	}
 }
 
 // observe looks at the instance: the facts are from some moment before they
@@ -418,6 +438,8 @@ func (p *agentProc) operate(e agent.Operate) {
 		}
 	case agent.Release:
 		p.c.release(op.Hold, op.Status, plain)
+	case agent.Announce:
+		p.c.put(cluster.KeyStatus, string(op.Status), op.Condition, plain)
 	case agent.PutInitialize:
 		p.c.put(cluster.KeyInitialize, op.Sysid, op.Condition, plain)
 	case agent.PutConfig:

@@ -13,8 +13,11 @@ type guardProc struct {
 	m      *machine
 	policy guardian.Policy
 	dead   bool
-	frozen bool
 	timer  uint64
+
+	frozen   bool
+	backlog  []guardian.Event
+	thawedAt time.Duration
 }
 
 func (m *machine) startGuardian() {
@@ -32,6 +35,10 @@ func (g *guardProc) handle(ev guardian.Event) {
 	if g.dead {
 		return
 	}
+	if g.frozen {
+		g.backlog = append(g.backlog, ev)
+		return
+	}
 	for _, e := range g.policy.Handle(g.m.boottime(), ev) {
 		g.execute(e)
 	}
@@ -43,6 +50,15 @@ func (g *guardProc) handle(ev guardian.Event) {
 				g.tick()
 			}
 		})
+	}
+}
+
+func (g *guardProc) thaw() {
+	g.frozen, g.thawedAt = false, g.m.w.now
+	for len(g.backlog) > 0 && !g.frozen && !g.dead {
+		ev := g.backlog[0]
+		g.backlog = g.backlog[1:]
+		g.handle(ev)
 	}
 }
 
@@ -83,6 +99,7 @@ func (g *guardProc) execute(e guardian.Effect) {
 		}
 	case guardian.Fence:
 		w.Stats.Fenced++
+		w.fenced(m)
 		w.logf(m.name, "the guardian fences: deadline %s, now %s", e.Deadline, m.boottime())
 		g.fence()
 	case guardian.Exit:

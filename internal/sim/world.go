@@ -31,16 +31,19 @@ type World struct {
 	commits  []commit
 	commitID int
 
-	trace   []string // ring
-	traceN  int
-	full    strings.Builder
-	sum     hash.Hash
-	calm    bool // no more faults
-	ended   bool
-	fatal   *Violation
-	Stats   Stats
-	mutants *Mutant
-	stale   map[string]any // state of mutants
+	trace  []string // ring
+	traceN int
+	full   strings.Builder
+	sum    hash.Hash
+	calm   bool // no more faults
+	// scriptedOn is the machine of the last scripted fault.
+	scriptedOn *machine
+	dieNext    time.Duration // whoever is promoted next crashes at once, for this long
+	ended      bool
+	fatal      *Violation
+	Stats      Stats
+	mutants    *Mutant
+	stale      map[string]any // state of mutants
 }
 
 // Stats are what a history has seen.
@@ -52,13 +55,35 @@ type Stats struct {
 	Failovers  int // the leader key went to another member
 	Fenced     int
 	Inherited  int // agents that went on with their predecessor's lease
-	Resumed    int
 	Rewinds    int
 	Clones     int
 	Commits    int
 	Lost       int // acknowledged commits that asynchronous replication lost
 
-	kinds map[string]int
+	Histories int
+	Kinds     map[string]int // faults by kind
+}
+
+// Add sums up.
+func (s *Stats) Add(o Stats) {
+	s.Virtual += o.Virtual
+	s.Events += o.Events
+	s.Faults += o.Faults
+	s.Promotions += o.Promotions
+	s.Failovers += o.Failovers
+	s.Fenced += o.Fenced
+	s.Inherited += o.Inherited
+	s.Rewinds += o.Rewinds
+	s.Clones += o.Clones
+	s.Commits += o.Commits
+	s.Lost += o.Lost
+	s.Histories++
+	if s.Kinds == nil {
+		s.Kinds = map[string]int{}
+	}
+	for k, n := range o.Kinds {
+		s.Kinds[k] += n
+	}
 }
 
 // Violation is a broken invariant.
@@ -84,6 +109,12 @@ func (r *Report) String() string {
 		v = fmt.Sprintf("BROKEN at %s: %s: %s", r.Violation.At, r.Violation.Invariant, r.Violation.Text)
 	}
 	return fmt.Sprintf("%s\nseed %d (%d nodes), replay with SIM_SEED=%d:\n%s", r.Trace, r.Options.Seed, r.Options.Nodes, r.Options.Seed, v)
+}
+
+// Tail are the last lines of the trace.
+func (r *Report) Tail(n int) string {
+	lines := strings.SplitAfter(r.Trace, "\n")
+	return strings.Join(lines[max(0, len(lines)-n-1):], "")
 }
 
 const ringSize = 500
@@ -155,7 +186,7 @@ func (w *World) machine(name string) *machine {
 // Run makes the history of the options.
 func Run(o Options) *Report {
 	w := &World{opts: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7a3ada)), sum: sha256.New(), mutants: mutantByName(o.Mutant), stale: map[string]any{}}
-	w.Stats.kinds = map[string]int{}
+	w.Stats.Kinds = map[string]int{}
 	w.store = newStore(w)
 	for i := range o.Nodes {
 		m := &machine{w: w, idx: i, name: nodeName(i), rate: 1 + o.Drift*(2*w.rng.Float64()-1)}

@@ -168,26 +168,30 @@ func (c *cluster) eventually(within time.Duration, what string, holds func() (bo
 	}
 }
 
-// add makes a node that is not started yet.
-func (c *cluster) add(name string, p *place) *node {
+// add makes a node that is not started yet; change makes its configuration
+// another than the usual one.
+func (c *cluster) add(name string, p *place, change ...func(*node)) *node {
 	c.t.Helper()
 	n := newNode(c, name, p)
+	for _, f := range change {
+		f(n)
+	}
 	c.nodes = append(c.nodes, n)
 	return n
 }
 
 // bringUp makes nodes n1, n2, … on this machine, starts the first one and then
 // the others, and waits until all replicas stream.
-func (c *cluster) bringUp(count int) (leader *node) {
+func (c *cluster) bringUp(count int, change ...func(*node)) (leader *node) {
 	c.t.Helper()
-	return c.bringUpAt(here(c.t), count)
+	return c.bringUpAt(here(c.t), count, change...)
 }
 
 // bringUpAt is bringUp with all nodes in one place.
-func (c *cluster) bringUpAt(p *place, count int) (leader *node) {
+func (c *cluster) bringUpAt(p *place, count int, change ...func(*node)) (leader *node) {
 	c.t.Helper()
 	for i := range count {
-		c.add(fmt.Sprintf("n%d", i+1), p)
+		c.add(fmt.Sprintf("n%d", i+1), p, change...)
 	}
 	c.startAll()
 	return c.nodes[0]

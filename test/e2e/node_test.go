@@ -289,3 +289,6 @@ func (n *node) kill(pid int, s syscall.Signal, what string) {
 		n.c.t.Fatalf("%v to %s of %s: %v", s, what, n.name, err)
 	}
 }
+
+// touch makes an empty file.
+func touch(path string) error { return os.WriteFile(path, nil, 0o600) }

@@ -82,3 +82,29 @@ func SameLines(content string, wanted []string) bool {
 	}
 	return true
 }
+
+// Human writes a value of pg_settings with the largest unit that keeps it
+// whole, as SHOW does.
+func Human(value, unit string) string {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || unit == "" || n <= 0 {
+		return value
+	}
+	i := strings.IndexFunc(unit, func(r rune) bool { return r < '0' || r > '9' })
+	if i > 0 {
+		m, err := strconv.ParseInt(unit[:i], 10, 64)
+		if err != nil {
+			return value + unit
+		}
+		n, unit = n*m, unit[i:]
+	}
+	units, factors := []string{"B", "kB", "MB", "GB", "TB"}, []int64{1024, 1024, 1024, 1024}
+	if slices.Contains([]string{"us", "ms", "s", "min", "h", "d"}, unit) {
+		units, factors = []string{"us", "ms", "s", "min", "h", "d"}, []int64{1000, 1000, 60, 60, 24}
+	}
+	for at := slices.Index(units, unit); at >= 0 && at < len(factors) && n%factors[at] == 0; at++ {
+		n /= factors[at]
+		unit = units[at+1]
+	}
+	return strconv.FormatInt(n, 10) + unit
+}

@@ -101,15 +101,6 @@ func TestRaise(t *testing.T) {
 	}
 }
 
-func TestFilterDropsOnlyWhatIsUnknown(t *testing.T) {
-	t.Parallel()
-	params := Params{{"Work_mem", "1"}, {"a.b", "1"}, {"jit_expressions", "on"}, {"max_connections", "1"}, {"nonsense", "1"}}
-	kept, dropped := Filter(params, map[string]bool{"work_mem": true})
-	if len(kept) != 4 || len(dropped) != 1 || dropped[0].Name != "nonsense" {
-		t.Errorf("%v %v", kept, dropped)
-	}
-}
-
 func TestValuesCannotLeaveTheirLine(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
