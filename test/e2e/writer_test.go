@@ -154,6 +154,16 @@ func (w *writer) gap(after time.Time) (length time.Duration) {
 	return length
 }
 
+// lastOn is when a node acknowledged its last row.
+func (w *writer) lastOn(n *node) (at time.Time) {
+	for _, a := range w.all() {
+		if a.node == n {
+			at = a.at
+		}
+	}
+	return at
+}
+
 // firstAfter is when a node acknowledged its first row after a moment.
 func (w *writer) firstAfter(n *node, after time.Time) time.Time {
 	for _, a := range w.all() {
