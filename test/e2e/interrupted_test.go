@@ -186,22 +186,27 @@ func TestKilledDuringBaseBackup(t *testing.T) {
 			n := c.add("n2", here(t))
 			n.set("postgresql.basebackup", []any{object{"checkpoint": "fast"}, object{"max-rate": "4M"}, "no-sync"})
 			n.start()
-			var backup int
+			var backup []int // pg_basebackup has a second process, for WAL
 			c.eventually(patience, "a base backup is half through", func() (bool, string) {
 				_, err := os.Stat(filepath.Join(n.dataDir(), "base"))
+				backup = backup[:0]
 				for _, p := range n.processes() {
 					if p.comm == "pg_basebackup" {
-						backup = p.pid
+						backup = append(backup, p.pid)
 					}
 				}
-				return err == nil && backup != 0, fmt.Sprint(err, " pid ", backup)
+				return err == nil && len(backup) == 2, fmt.Sprint(err, " pids ", backup)
 			})
 			n.set("postgresql.basebackup", leader.config["postgresql"].(object)["basebackup"])
 			n.writeConfig()
 			victims[i].killThem(n)
 			n.startAgain()
 			c.waitHealthy(patience, leader)
-			c.assertGone(backup, "pg_basebackup")
+			for _, pid := range backup {
+				if alive(pid) {
+					t.Errorf("pg_basebackup, pid %d, still writes into the folder of the next copy", pid)
+				}
+			}
 			if n.serverStarts() != 1 {
 				t.Errorf("PostgreSQL was started %d times, want only once, with a whole folder", n.serverStarts())
 			}
@@ -286,6 +291,33 @@ func TestKilledDuringRewind(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Without a leader nothing tells that a folder is half-rewound but the journal.
+func TestHalfRewoundNodeIsNotStartedWithoutALeader(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	old, leader := diverge(t, c, false)
+	tr := setTrap(old, "pg_rewind", `*" --version "*|*" --help "*) ;; *`, `rm -f "$DATA"/base/*/1259 "$DATA"/base/*/1249`, `:`)
+	tr.arm()
+	from, starts := old.logSize(), old.serverStarts()
+	old.start()
+	tr.caught()
+	leader.stop()
+	c.eventually(patience, "the leader has ended", func() (bool, string) { return leader.main.ended(), "it runs" })
+	old.killAll()
+	old.start()
+	c.eventually(patience, old.name+" says why it does not start", func() (bool, string) {
+		return strings.Contains(old.logSince(from), "half rewound"), tail(old.log, 1000)
+	})
+	if now := old.serverStarts(); now != starts {
+		t.Errorf("PostgreSQL was started from a half-rewound folder")
+	}
+	if key := c.leaderKey(); key == old.name {
+		t.Errorf("%s leads with a half-rewound folder", key)
+	}
+	leader.start()
+	assertRewound(t, c, old, leader, from)
 }
 
 func TestKilledDuringSingleUserRecovery(t *testing.T) {
