@@ -59,6 +59,7 @@ type demo struct {
 type run struct {
 	wanted, frozen bool
 	replaced       bool          // the guardian has replaced the frozen agent
+	led            bool          // it led when it was frozen
 	done           chan struct{} // closed when the guardian has ended; nil before the first start
 }
 
@@ -157,7 +158,8 @@ func (d *demo) watch(ctx context.Context, e *eyes) {
 		wants := d.wants()
 		p := e.look(ctx)
 		for i := range p {
-			p[i].wanted, p[i].frozen, p[i].replaced = wants[i].wanted, wants[i].frozen, wants[i].replaced
+			w := wants[i]
+			p[i].wanted, p[i].frozen, p[i].replaced, p[i].led = w.wanted, w.frozen, w.replaced, w.led
 		}
 		if ctx.Err() != nil {
 			return
@@ -241,7 +243,7 @@ func (d *demo) explain(ctx context.Context, took time.Duration) {
 	d.out.say("%s in another terminal:", d.out.bold("Try"))
 	for _, t := range [][2]string{
 		{fmt.Sprintf("%s demo crash %s%s", d.Options.Program, l.name, at), "the leader's machine fails: a replica takes over; then `start` it again"},
-		{fmt.Sprintf("%s demo freeze %s%s", d.Options.Program, l.name, at), "its agent hangs: no second primary, the guardian sees to that; then `thaw`"},
+		{fmt.Sprintf("%s demo freeze %s%s", d.Options.Program, l.name, at), "its agent hangs: the guardian replaces it; with --guardian nobody does, until `thaw`"},
 		{fmt.Sprintf("%s -c %s list", d.Options.Program, quoted(filepath.Join(d.shown, "n1", "node.yml"))), "the members, as an operator sees them"},
 	} {
 		d.out.say("  %s\n      %s", t[0], t[1])

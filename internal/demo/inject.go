@@ -48,7 +48,7 @@ func (d *demo) obey(ctx context.Context, o order, say func(string)) error {
 		return err
 	}
 	say(what)
-	if l := before.leader(); l != nil && l.name == n.name() && (o.Verb == "crash" || o.Verb == "freeze") {
+	if l := before.leader(); l != nil && l.name == n.name() && (o.Verb == "crash" || o.Guardian) {
 		say(fmt.Sprintf("         it led: its lock stays in etcd until the lease ends, %d s (ttl) after the last renewal or so", ttl))
 	}
 	return d.tellUntilHealthy(ctx, before, n, began, time.Now(), say)
@@ -114,7 +114,7 @@ func (d *demo) freeze(n node, guardian, frozen bool) (string, error) {
 	if frozen {
 		return "", fmt.Errorf("%s is frozen already; `demo thaw %s` lets it go on", n.name(), n.name())
 	}
-	kinds, what := []kind{agentProcess}, "its agent; the guardian looks after it and enforces the lease"
+	kinds, what := []kind{agentProcess}, "its agent; the guardian looks after it"
 	if guardian {
 		kinds, what = []kind{guardianProcess, agentProcess}, "its agent and its guardian: nothing of ours can enforce the lease now; on a server the watchdog or the service manager would"
 	}
@@ -126,7 +126,9 @@ func (d *demo) freeze(n node, guardian, frozen bool) (string, error) {
 		_, err := n.signal(syscall.SIGCONT, kinds...)
 		return "", errors.Join(fmt.Errorf("%s is only just starting; try again in a moment", n.name()), err)
 	}
-	d.want(n, func(r *run) { r.frozen, r.replaced = true, false })
+	l := d.feed.latest().leader()
+	led := l != nil && l.name == n.name()
+	d.want(n, func(r *run) { r.frozen, r.replaced, r.led = true, false, led })
 	return n.name() + ": froze " + what, nil
 }
 

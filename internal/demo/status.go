@@ -23,6 +23,7 @@ type status struct {
 	name     string
 	wanted   bool // the demo has started it and nobody stopped it
 	frozen   bool
+	led      bool // it led when it was frozen
 	replaced bool // it was frozen, and its guardian has replaced the agent
 	etcd     bool // something listens on the etcd member's port
 	reached  bool // its REST API answers

@@ -74,6 +74,9 @@ func tell(before, after picture) (lines []string) {
 		lines = append(lines, "nobody leads")
 	}
 	for i := range after {
+		if a := &after[i]; is != nil && (was == nil || was.name != is.name) && a.frozen && a.led && a.server {
+			lines = append(lines, a.name+": its PostgreSQL runs on as if it led, and what is written there is lost after `thaw`")
+		}
 		if line := tellNode(&before[i], &after[i]); line != "" {
 			lines = append(lines, line)
 		}

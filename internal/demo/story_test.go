@@ -28,6 +28,8 @@ func frozen(s status) status {
 
 func replaced(s status) status { s.replaced = true; return s }
 
+func led(s status) status { s.led = true; return s }
+
 func fenced(s status) status { s.server = false; return s }
 
 func cut(s status) status { s.stream = ""; return s }
@@ -46,6 +48,8 @@ func TestStoryTellsWhatChanged(t *testing.T) {
 			[]string{"nobody leads", "n2 has lost its connection to the leader"}},
 		{"another leads", picture{down("n1"), replica("n2", 1), cut(replica("n3", 1))}, picture{down("n1"), leader("n2", 2), replica("n3", 2)},
 			[]string{"n2 leads now, on timeline 2: it accepts writes", "n3 streams from the leader"}},
+		{"second primary", picture{led(frozen(leader("n1", 1))), replica("n2", 1), replica("n3", 1)}, picture{led(frozen(leader("n1", 1))), leader("n2", 2), replica("n3", 2)},
+			[]string{"n2 leads now, on timeline 2: it accepts writes", "n1: its PostgreSQL runs on as if it led, and what is written there is lost after `thaw`"}},
 		{"fenced", picture{frozen(leader("n1", 1)), replica("n2", 1), replica("n3", 1)}, picture{fenced(frozen(leader("n1", 1))), replica("n2", 1), replica("n3", 1)},
 			[]string{"n1: its guardian has killed PostgreSQL, because the frozen agent could not renew the lease"}},
 		{"hung agent replaced", picture{frozen(leader("n1", 1)), replica("n2", 1), replica("n3", 1)}, picture{replaced(leader("n1", 1)), replica("n2", 1), replica("n3", 1)},

@@ -420,7 +420,7 @@ func TestRoleSpecificSettings(t *testing.T) {
 	if !b.RoleMatters(cluster.RoleReplica, cluster.RolePromoted) || b.RoleMatters(cluster.RolePromoted, cluster.RolePrimary) {
 		t.Error("when the role matters")
 	}
-	if err := b.Promote(ctx); err != nil {
+	if err := b.Promote(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	if reloaded, err := b.Reload(ctx, cluster.RolePrimary, false); err != nil || !reloaded {
