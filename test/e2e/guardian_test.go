@@ -66,7 +66,7 @@ func TestNodeStartedAgainKeepsItsRunningPrimary(t *testing.T) {
 			leader := c.bringUp(2)
 			w := c.startWriter(leader)
 			postmaster, timeline := leader.postmasterPID(), leader.timeline()
-			victim.kill(leader)
+			victim.killThem(leader)
 			killed := time.Now()
 			leader.startAgain()
 			c.eventually(ttl+patience, "the lease of the time before would have ended", func() (bool, string) {

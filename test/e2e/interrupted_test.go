@@ -14,8 +14,8 @@ import (
 )
 
 // A trap holds one of PostgreSQL's programs at a moment when the data folder is
-// half-made, as long as the file hold is there: the program has done half of
-// its work and waits for ever.
+// half-made, if the file hold is there: the program has done half of its work and
+// waits until it is let go.
 type trap struct {
 	n    *node
 	dir  string
@@ -23,9 +23,10 @@ type trap struct {
 }
 
 // setTrap gives the node programs of which one is trapped. when is a shell
-// pattern of the arguments, half a shell script that leaves a half-made folder
-// ($REAL is the program, $DATA the folder).
-func setTrap(n *node, name, when, half string) *trap {
+// pattern of the arguments, half a shell script that leaves a half-made folder,
+// mend what has to be done before the program can do it all after all ($REAL is
+// the program, $DATA the folder).
+func setTrap(n *node, name, when, half, mend string) *trap {
 	t := n.c.t
 	t.Helper()
 	tr := &trap{n: n, dir: filepath.Join(n.dir, "trap"), name: name}
@@ -54,12 +55,12 @@ case " $* " in %s)
   if [ -e "$DIR/hold" ]; then
     %s
     echo $$ > "$DIR/caught.new" && mv "$DIR/caught.new" "$DIR/caught"
-    read -r never < "$DIR/fifo"
-    exit 1
+    read -r go < "$DIR/fifo"
+    %s
   fi ;;
 esac
 exec "$REAL" "$@"
-`, filepath.Join(n.at.binDir, name), n.dataDir(), tr.dir, when, half)
+`, filepath.Join(n.at.binDir, name), n.dataDir(), tr.dir, when, half, mend)
 	if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -90,19 +91,43 @@ func (tr *trap) caught() (pid int) {
 	return pid
 }
 
+// letGo lets a trapped program do its work, if it is still there.
+func (tr *trap) letGo() {
+	// Without a reader there is nobody to let go.
+	if f, err := os.OpenFile(filepath.Join(tr.dir, "fifo"), os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
+		_, _ = f.WriteString("go\n")
+		f.Close()
+	}
+}
+
 // The three ways to lose what watches over a change of the data folder.
+//
+// Without its agent a program must end; what it has half done is done anew. The
+// death of a guardian alone interrupts nothing: its successor finds the agent.
 var victims = []struct {
-	name string
-	kill func(n *node)
+	name     string
+	goesOn   bool // the program that runs may finish its work
+	killThem func(n *node)
 }{
-	{"agent", func(n *node) { n.kill(n.agentPID(), syscall.SIGKILL, "agent") }},
-	{"guardian", func(n *node) { n.kill(n.main.pid(), syscall.SIGKILL, "guardian"); <-n.main.done }},
-	{"both", func(n *node) {
+	{"agent", false, func(n *node) { n.kill(n.agentPID(), syscall.SIGKILL, "agent") }},
+	{"guardian", true, func(n *node) { n.kill(n.main.pid(), syscall.SIGKILL, "guardian"); <-n.main.done }},
+	{"both", false, func(n *node) {
 		agent := n.agentPID()
 		n.kill(n.main.pid(), syscall.SIGKILL, "guardian")
 		n.kill(agent, syscall.SIGKILL, "agent")
 		<-n.main.done
 	}},
+}
+
+// killAndStartAgain kills what a row of victims names while a program is in the
+// trap.
+func (tr *trap) killAndStartAgain(victim int) {
+	v := victims[victim]
+	v.killThem(tr.n)
+	tr.n.startAgain()
+	if v.goesOn {
+		tr.letGo()
+	}
 }
 
 // startAgain is what a service manager does after a death.
@@ -127,17 +152,17 @@ func (c *cluster) assertGone(pid int, what string) {
 
 func TestKilledDuringInitdb(t *testing.T) {
 	t.Parallel()
-	for _, victim := range victims {
+	for i, victim := range victims {
 		t.Run(victim.name, func(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t)
 			n := c.add("n1", here(t))
-			tr := setTrap(n, "initdb", `*" --version "*|*" --help "*) ;; *`, `"$REAL" "$@"; rm -f "$DATA/global/pg_control"`)
+			tr := setTrap(n, "initdb", `*" --version "*|*" --help "*) ;; *`,
+				`"$REAL" "$@"; rm -f "$DATA/global/pg_control"`, `rm -rf "$DATA"/*`)
 			tr.arm()
 			n.start()
 			pid := tr.caught()
-			victim.kill(n)
-			n.startAgain()
+			tr.killAndStartAgain(i)
 			c.waitHealthy(patience, n)
 			c.assertGone(pid, "initdb")
 			if n.serverStarts() != 1 {
@@ -152,31 +177,36 @@ func TestKilledDuringInitdb(t *testing.T) {
 
 func TestKilledDuringBaseBackup(t *testing.T) {
 	t.Parallel()
-	for _, victim := range victims {
+	for i, victim := range victims {
 		t.Run(victim.name, func(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t)
 			leader := c.bringUp(1)
 			leader.must("CREATE TABLE filler AS SELECT g, repeat('x', 900) FROM generate_series(1, 20000) g")
 			n := c.add("n2", here(t))
-			n.set("postgresql.basebackup", []any{object{"checkpoint": "fast"}, object{"max-rate": "1M"}, "no-sync"})
+			n.set("postgresql.basebackup", []any{object{"checkpoint": "fast"}, object{"max-rate": "4M"}, "no-sync"})
 			n.start()
-			var backup int
+			var backup []int // pg_basebackup has a second process, for WAL
 			c.eventually(patience, "a base backup is half through", func() (bool, string) {
 				_, err := os.Stat(filepath.Join(n.dataDir(), "base"))
+				backup = backup[:0]
 				for _, p := range n.processes() {
 					if p.comm == "pg_basebackup" {
-						backup = p.pid
+						backup = append(backup, p.pid)
 					}
 				}
-				return err == nil && backup != 0, fmt.Sprint(err, " pid ", backup)
+				return err == nil && len(backup) == 2, fmt.Sprint(err, " pids ", backup)
 			})
 			n.set("postgresql.basebackup", leader.config["postgresql"].(object)["basebackup"])
 			n.writeConfig()
-			victim.kill(n)
+			victims[i].killThem(n)
 			n.startAgain()
 			c.waitHealthy(patience, leader)
-			c.assertGone(backup, "pg_basebackup")
+			for _, pid := range backup {
+				if alive(pid) {
+					t.Errorf("pg_basebackup, pid %d, still writes into the folder of the next copy", pid)
+				}
+			}
 			if n.serverStarts() != 1 {
 				t.Errorf("PostgreSQL was started %d times, want only once, with a whole folder", n.serverStarts())
 			}
@@ -242,19 +272,18 @@ func assertRewound(t *testing.T, c *cluster, old, leader *node, from int64) {
 
 func TestKilledDuringRewind(t *testing.T) {
 	t.Parallel()
-	for _, victim := range victims {
+	for i, victim := range victims {
 		t.Run(victim.name, func(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t)
 			old, leader := diverge(t, c, false)
 			// Half of a rewind: files that it was about to write are not there. Only another rewind brings them.
-			tr := setTrap(old, "pg_rewind", `*" --version "*|*" --help "*) ;; *`, `rm -f "$DATA"/base/*/1259 "$DATA"/base/*/1249`)
+			tr := setTrap(old, "pg_rewind", `*" --version "*|*" --help "*) ;; *`, `rm -f "$DATA"/base/*/1259 "$DATA"/base/*/1249`, `:`)
 			tr.arm()
 			from, starts := old.logSize(), old.serverStarts()
 			old.start()
 			pid := tr.caught()
-			victim.kill(old)
-			old.startAgain()
+			tr.killAndStartAgain(i)
 			assertRewound(t, c, old, leader, from)
 			c.assertGone(pid, "pg_rewind")
 			if now := old.serverStarts(); now != starts+1 {
@@ -264,20 +293,46 @@ func TestKilledDuringRewind(t *testing.T) {
 	}
 }
 
+// Without a leader nothing tells that a folder is half-rewound but the journal.
+func TestHalfRewoundNodeIsNotStartedWithoutALeader(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	old, leader := diverge(t, c, false)
+	tr := setTrap(old, "pg_rewind", `*" --version "*|*" --help "*) ;; *`, `rm -f "$DATA"/base/*/1259 "$DATA"/base/*/1249`, `:`)
+	tr.arm()
+	from, starts := old.logSize(), old.serverStarts()
+	old.start()
+	tr.caught()
+	leader.stop()
+	c.eventually(patience, "the leader has ended", func() (bool, string) { return leader.main.ended(), "it runs" })
+	old.killAll()
+	old.start()
+	c.eventually(patience, old.name+" says why it does not start", func() (bool, string) {
+		return strings.Contains(old.logSince(from), "half rewound"), tail(old.log, 1000)
+	})
+	if now := old.serverStarts(); now != starts {
+		t.Errorf("PostgreSQL was started from a half-rewound folder")
+	}
+	if key := c.leaderKey(); key == old.name {
+		t.Errorf("%s leads with a half-rewound folder", key)
+	}
+	leader.start()
+	assertRewound(t, c, old, leader, from)
+}
+
 func TestKilledDuringSingleUserRecovery(t *testing.T) {
 	t.Parallel()
-	for _, victim := range victims {
+	for i, victim := range victims {
 		t.Run(victim.name, func(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t)
 			old, leader := diverge(t, c, true)
-			tr := setTrap(old, "postgres", `*" --single "*`, `true`)
+			tr := setTrap(old, "postgres", `*" --single "*`, `:`, `:`)
 			tr.arm()
 			from := old.logSize()
 			old.start()
 			pid := tr.caught()
-			victim.kill(old)
-			old.startAgain()
+			tr.killAndStartAgain(i)
 			assertRewound(t, c, old, leader, from)
 			c.assertGone(pid, "the single-user server")
 		})
@@ -291,7 +346,7 @@ func TestPowerFailureDuringBaseBackup(t *testing.T) {
 	c := newCluster(t)
 	leader := c.bringUp(1)
 	n := c.add("n2", here(t))
-	n.set("postgresql.basebackup", []any{object{"checkpoint": "fast"}, object{"max-rate": "1M"}, "no-sync"})
+	n.set("postgresql.basebackup", []any{object{"checkpoint": "fast"}, object{"max-rate": "4M"}, "no-sync"})
 	n.start()
 	c.eventually(patience, "a base backup is half through", func() (bool, string) {
 		_, err := os.Stat(filepath.Join(n.dataDir(), "base"))

@@ -152,10 +152,10 @@ func (n *node) runToEnd() (code int, output string) {
 	return n.main.exitCode(), string(b)
 }
 
-// agentPID is the agent below the guardian, 0 for none.
+// agentPID is the node's agent, whoever is its parent; 0 for none.
 func (n *node) agentPID() int {
 	for _, p := range readProcesses() {
-		if p.ppid == n.main.pid() && p.state != 'Z' && strings.Contains(p.cmdline, "tamada agent ") {
+		if p.state != 'Z' && strings.HasSuffix(p.cmdline, "tamada agent "+n.at.inside(n.configFile())) {
 			return p.pid
 		}
 	}
@@ -180,8 +180,9 @@ func (n *node) postmasterPID() int {
 	return pid
 }
 
-// processes are all that belong to the node: what is below its main process,
-// and what works in its data folder, whoever is its parent.
+// processes are all that belong to the node: what is below its main process, and
+// whoever is their parent, what was started with its configuration or works in
+// its data folder.
 func (n *node) processes() (list []process) {
 	all := readProcesses()
 	seen := map[int]bool{}
@@ -204,8 +205,9 @@ func (n *node) processes() (list []process) {
 		take(descendants(all, pid)...)
 	}
 	for _, p := range all {
-		if p.cwd == n.dataDir() {
+		if p.cwd == n.dataDir() || strings.HasSuffix(p.cmdline, " "+n.at.inside(n.configFile())) {
 			take(p)
+			take(descendants(all, p.pid)...)
 		}
 	}
 	return list
