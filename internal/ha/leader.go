@@ -17,6 +17,10 @@ func leader(v *View) Outcome {
 	switch {
 	case v.Lease.State == lease.None && v.backingOff():
 		o = do(ReleaseLeader{Why: "the promotion failed"}, "releasing the leader key once more, because the promotion failed")
+	case v.Lease.State == lease.None && v.Lease.Lost == lease.TakenByOther && v.Instance.Primary() && !v.paused():
+		// The store has refused a renewal because another holds the key: this view is
+		// older than that. Waiting for a newer one would mean writing beside it.
+		o = do(Demote{DemoteImmediateNoLock}, "demoting self because I do not have the lock and I was a leader")
 	case v.Lease.State == lease.None:
 		// The key is a left-over of an earlier agent of this node, or of a lease that
 		// we lost. While our server lives on as the primary it is the one to go on;
