@@ -249,6 +249,7 @@ func (p *agentProc) execute(e agent.Effect) {
 	case agent.RenewLease:
 		p.renew(e)
 	case agent.Publish:
+		w.checkPublish(m, e.Key)
 		p.c.put(e.Key, string(e.Value), dcs.Any(), func(err error) { p.step(agent.Published{Key: e.Key, Err: err}) })
 	case agent.ReadHistory:
 		p.later(w.upTo(3*time.Millisecond), func() {

@@ -162,6 +162,16 @@ func (w *World) fenced(m *machine) {
 	w.violate("the agent gives way by itself", "the guardian of %s had to kill although its agent runs", m.name)
 }
 
+// checkPublish: status and history are the leader's to write.
+func (w *World) checkPublish(m *machine, key string) {
+	if m.unguarded || m.guard == nil || m.guard.frozen {
+		return
+	}
+	if a := m.guard.policy.Armed(); a == nil || m.boottime() >= a.Deadline {
+		w.violate("only the leader publishes", "%s writes %s without a lease", m.name, key)
+	}
+}
+
 // checkPromotion is asked when a server is told to promote.
 func (w *World) checkPromotion(m *machine) {
 	if m.name == w.opts.NoFailover {

@@ -94,7 +94,7 @@ func init() {
 				return ha.Decide(&w)
 			}},
 		{Name: "guardian not told", Seed: 1, Breaks: "deadlines are acknowledged by nobody in particular",
-			Invariant: "promotion only under the lease", Shape: three},
+			Invariant: "only the leader publishes", Shape: three},
 		{Name: "guardian forgets to fence", Seed: 1, Breaks: "the guardian's deadline is an hour late",
 			Invariant: "one writable primary", Shape: scripted(Step{At: 60 * sec, Kind: "agent freeze", Role: "leader", For: 80 * sec})},
 		{Name: "deadline counted from the answer", Seed: 1, Breaks: "a renewal counts from when its answer came, not from when it was sent",
