@@ -145,6 +145,8 @@ func TestDecide(t *testing.T) {
 		{"leader with the lock does nothing", view(primary, holding), Wait{}, "no action. I am (n1), the leader with the lock"},
 		{"holder announces before it promotes", view(holding), AnnouncePromotion{cluster.Promotion{Timeline: 4, Leader: "n1", Tenure: 9}}, ""},
 		{"announced promotion begins", view(holding, announced), Promote{4}, "promoted self to leader because I had the session lock"},
+		{"promotion that was announced and is over does not count for the next", view(holding, announced, func(v *View) { v.Instance.Timeline = 4 }),
+			AnnouncePromotion{cluster.Promotion{Timeline: 5, Leader: "n1", Tenure: 9}}, ""},
 		{"number of an unseen promotion is not chosen again", view(holding, func(v *View) {
 			v.DCS.Cluster.Status.Promotion = &cluster.Promotion{Timeline: 6, Leader: "n2", Tenure: 8}
 		}), AnnouncePromotion{cluster.Promotion{Timeline: 7, Leader: "n1", Tenure: 9}}, ""},

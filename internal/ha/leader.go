@@ -71,7 +71,9 @@ func keepLeading(v *View) Outcome {
 // one that was ever announced.
 func promote(v *View) Outcome {
 	s := &v.DCS.Cluster.Status
-	if p := s.Promotion; p != nil && p.Leader == v.Me && p.Tenure == v.DCS.Cluster.Leader.Created {
+	// One that we have reached already was for an earlier promotion under the same
+	// key: a new agent may have reclaimed it.
+	if p := s.Promotion; p != nil && p.Leader == v.Me && p.Tenure == v.DCS.Cluster.Leader.Created && p.Timeline > v.Instance.Timeline {
 		return do(Promote{p.Timeline}, "promoted self to leader because I had the session lock")
 	}
 	p := cluster.Promotion{Timeline: max(v.Instance.Timeline, v.DCS.Cluster.History.Timeline()) + 1, Leader: v.Me,

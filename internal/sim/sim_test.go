@@ -109,6 +109,7 @@ func TestFoundSeedsHold(t *testing.T) {
 		{18, "a bootstrap that nobody went on with"},
 		{1021, "the loop spun after the lease's permit had ended"},
 		{2043, "the same, after the machine was frozen"},
+		{10232, "a reclaimed key was taken for an announced promotion"},
 		{3082, "a rewind that never began was never tried again"},
 	} {
 		t.Run(x.what, func(t *testing.T) {
