@@ -146,6 +146,9 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 	if a.ended {
 		return nil
 	}
+	// First what the time says: whatever the event is, it must not be taken under a
+	// lease that ended while the loop stood still.
+	a.leaseEvent(lease.Tick{})
 	a.handle(ev)
 	a.leaseEvent(lease.Tick{})
 	a.timers()
@@ -433,7 +436,9 @@ func (a *Agent) renewed(ev Renewed) {
 	switch {
 	case ev.Err == nil:
 		a.storeAnswered(&a.store.renewErr)
-		a.hold = ev.Grant.Hold // a changed ttl moves the key to another session
+		if ev.Grant.Session != "" && ev.Grant.Created == a.hold.Created {
+			a.hold = ev.Grant.Hold // the key was moved to another session of ours
+		}
 		a.leaseEvent(lease.Renewed{Attempt: ev.Attempt, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
 	case dcs.Refused(ev.Err):
 		a.storeAnswered(&a.store.renewErr)

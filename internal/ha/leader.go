@@ -17,6 +17,10 @@ func leader(v *View) Outcome {
 	switch {
 	case v.Lease.State == lease.None && v.backingOff():
 		o = do(ReleaseLeader{Why: "the promotion failed"}, "releasing the leader key once more, because the promotion failed")
+	case v.Lease.State == lease.None && v.Lease.Lost == lease.TakenByOther && v.Instance.Primary() && !v.paused():
+		// The store has refused a renewal because another holds the key: this view is
+		// older than that. Waiting for a newer one would mean writing beside it.
+		o = do(Demote{Mode: DemoteImmediateNoLock}, "demoting self because I do not have the lock and I was a leader")
 	case v.Lease.State == lease.None:
 		// The key is a left-over of an earlier agent of this node, or of a lease that
 		// we lost. While our server lives on as the primary it is the one to go on;
@@ -71,7 +75,9 @@ func keepLeading(v *View) Outcome {
 // one that was ever announced.
 func promote(v *View) Outcome {
 	s := &v.DCS.Cluster.Status
-	if p := s.Promotion; p != nil && p.Leader == v.Me && p.Tenure == v.DCS.Cluster.Leader.Created {
+	// One that we have reached already was for an earlier promotion under the same
+	// key: a new agent may have reclaimed it.
+	if p := s.Promotion; p != nil && p.Leader == v.Me && p.Tenure == v.DCS.Cluster.Leader.Created && p.Timeline > v.Instance.Timeline {
 		return do(Promote{p.Timeline}, "promoted self to leader because I had the session lock")
 	}
 	p := cluster.Promotion{Timeline: max(v.Instance.Timeline, v.DCS.Cluster.History.Timeline()) + 1, Leader: v.Me,

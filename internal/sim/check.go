@@ -5,6 +5,7 @@ import (
 
 	"tamada/internal/cluster"
 	"tamada/internal/guardian"
+	"tamada/internal/ha"
 )
 
 const mercy = guardian.KillGrace + 100*time.Millisecond
@@ -160,6 +161,19 @@ func (w *World) fenced(m *machine) {
 		return
 	}
 	w.violate("the agent gives way by itself", "the guardian of %s had to kill although its agent runs", m.name)
+}
+
+// checkPublish: status and history are the leader's to write.
+func (w *World) checkPublish(m *machine, key string) {
+	if m.unguarded || m.guard == nil || m.guard.frozen {
+		return
+	}
+	if t := m.agent.task; t != nil && (t.kind == ha.TaskStop || t.kind == ha.TaskDemote) {
+		return // the guardian is disarmed when no client is left; the lease goes on
+	}
+	if a := m.guard.policy.Armed(); a == nil || m.boottime() >= a.Deadline {
+		w.violate("only the leader publishes", "%s writes %s without a lease", m.name, key)
+	}
 }
 
 // checkPromotion is asked when a server is told to promote.

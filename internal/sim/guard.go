@@ -117,12 +117,10 @@ func (g *guardProc) fence() {
 	if w.chance(0.2) {
 		t = guardian.KillGrace
 	}
-	var kill func()
-	kill = func() {
+	m.later(t, func() {
 		m.serverGone()
 		g.handle(guardian.Fenced{})
-	}
-	m.later(t, kill)
+	})
 }
 
 // guardianDies is a crash of the guardian. The agent notices at once; without an

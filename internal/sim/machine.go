@@ -137,8 +137,7 @@ type disk struct {
 	present bool
 	whole   bool // false: half copied or half rewound
 	sysid   string
-	at      place // end of WAL
-	replay  cluster.LSN
+	at      place  // end of WAL
 	control string // state in pg_control
 	ck      cluster.LSN
 	ckEnd   cluster.LSN

@@ -39,7 +39,7 @@ func TestHistoriesHold(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	hours := time.Duration(number(t, "SIM_HOURS", 4)) * time.Hour
+	hours := time.Duration(number(t, "SIM_HOURS", 3)) * time.Hour
 	total := runSeeds(t, number(t, "SIM_FROM", 1), hours)
 	t.Logf("%.1f virtual hours, %d histories, %d faults, %d failovers, %d promotions, %d kills by guardians, %d inherited leases, %d rewinds, %d copies, %d commits (%d lost by asynchronous replication)",
 		total.Virtual.Hours(), total.Histories, total.Faults, total.Failovers, total.Promotions, total.Fenced, total.Inherited, total.Rewinds,
@@ -109,6 +109,7 @@ func TestFoundSeedsHold(t *testing.T) {
 		{18, "a bootstrap that nobody went on with"},
 		{1021, "the loop spun after the lease's permit had ended"},
 		{2043, "the same, after the machine was frozen"},
+		{10232, "a reclaimed key was taken for an announced promotion"},
 		{3082, "a rewind that never began was never tried again"},
 	} {
 		t.Run(x.what, func(t *testing.T) {

@@ -35,7 +35,8 @@ type World struct {
 	traceN int
 	full   strings.Builder
 	sum    hash.Hash
-	calm   bool // no more faults
+	listen func(who, text string) // hears every line of the trace
+	calm   bool                   // no more faults
 	// scriptedOn is the machine of the last scripted fault.
 	scriptedOn *machine
 	dieNext    time.Duration // whoever is promoted next crashes at once, for this long
@@ -134,6 +135,9 @@ func (w *World) violate(invariant, format string, args ...any) {
 func (w *World) logf(who, format string, args ...any) {
 	line := fmt.Sprintf("%10.4f %-5s ", w.now.Seconds(), who) + fmt.Sprintf(format, args...) + "\n"
 	w.sum.Write([]byte(line))
+	if w.listen != nil {
+		w.listen(who, fmt.Sprintf(format, args...))
+	}
 	if w.opts.Full {
 		w.full.WriteString(line)
 		return
@@ -185,6 +189,16 @@ func (w *World) machine(name string) *machine {
 
 // Run makes the history of the options.
 func Run(o Options) *Report {
+	w := newWorld(o)
+	w.until(1 << 62)
+	sum := hex.EncodeToString(w.sum.Sum(nil))
+	w.Stats.Virtual = w.now
+	w.Stats.Commits = len(w.commits)
+	return &Report{Options: o, Violation: w.fatal, Stats: w.Stats, Trace: w.lastLines(), Sum: sum}
+}
+
+// newWorld is a world in which nothing has happened yet.
+func newWorld(o Options) *World {
 	w := &World{opts: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7a3ada)), sum: sha256.New(), mutants: mutantByName(o.Mutant), stale: map[string]any{}}
 	w.Stats.Kinds = map[string]int{}
 	w.store = newStore(w)
@@ -197,11 +211,7 @@ func Run(o Options) *Report {
 		w.cuts[i] = make([]bool, o.Nodes+1)
 	}
 	w.prepare()
-	w.run()
-	sum := hex.EncodeToString(w.sum.Sum(nil))
-	w.Stats.Virtual = w.now
-	w.Stats.Commits = len(w.commits)
-	return &Report{Options: o, Violation: w.fatal, Stats: w.Stats, Trace: w.lastLines(), Sum: sum}
+	return w
 }
 
 // prepare plans the beginning, the faults and the end.
@@ -233,7 +243,8 @@ func (w *World) prepare() {
 	w.at(o.Quiet+o.Faulty, w.repair)
 }
 
-func (w *World) run() {
+// until lets time pass, up to t or the end of the history.
+func (w *World) until(t time.Duration) {
 	defer func() {
 		if x := recover(); x != nil {
 			if _, ok := x.(broken); !ok {
@@ -243,7 +254,7 @@ func (w *World) run() {
 			}
 		}
 	}()
-	for len(w.q.heap) > 0 && !w.ended {
+	for len(w.q.heap) > 0 && !w.ended && w.q.heap[0].at <= t {
 		e := w.q.pop()
 		w.now = e.at
 		w.Stats.Events++
