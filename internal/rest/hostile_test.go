@@ -16,10 +16,6 @@ import (
 	"tamada/internal/cluster"
 )
 
-// promptly is how long a health check may take beside hostile clients, on a
-// machine that does other things as well.
-const promptly = time.Second
-
 // checksGoOn asks for a health check on a new connection over and over until
 // the function that it returns is called; each answer must be 200 and prompt.
 func checksGoOn(t *testing.T, addr string) (stop func()) {
@@ -58,7 +54,7 @@ func checkOnce(addr string) (code int, err error) {
 		return 0, err
 	}
 	defer func() { _ = c.Close() }()
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = c.SetDeadline(time.Now().Add(2 * promptly))
 	if _, err := io.WriteString(c, get("/primary")); err != nil {
 		return 0, err
 	}
