@@ -194,6 +194,7 @@ func (a *Agent) handle(ev Event) {
 	case PostmasterExited:
 		if a.inst.Running && a.task == nil {
 			a.inst.Running, a.inst.Answers, a.stale = false, false, true
+			a.crashed() // the look only has to find out how
 			a.observe(false)
 		}
 	case ReceiverEnded:

@@ -307,11 +307,21 @@ func (a *Agent) stateOf(f Facts, first bool) {
 		if i.Role == cluster.RolePrimary {
 			i.Role = cluster.RoleDemoted // so that nothing takes it for the primary
 		}
-	case i.State == cluster.StateRunning || i.State.Starting() || i.State == cluster.StateRestarting:
-		i.State = cluster.StateCrashed
-		if a.settings.Pause {
-			i.State = cluster.StateStopped // by hand, most likely; in any case nobody starts it
-		}
+	default:
+		a.crashed()
+	}
+}
+
+// crashed is the state of a server that was there and is gone without a task of
+// ours.
+func (a *Agent) crashed() {
+	i := &a.inst
+	if i.State != cluster.StateRunning && !i.State.Starting() && i.State != cluster.StateRestarting {
+		return
+	}
+	i.State = cluster.StateCrashed
+	if a.settings.Pause {
+		i.State = cluster.StateStopped // by hand, most likely; in any case nobody starts it
 	}
 }
 

@@ -58,6 +58,7 @@ type fakeAgent struct {
 	busy      string
 	scheduled *ha.RestartRequest
 	restarts  []ha.RestartRequest
+	ended     error // the agent does not answer any more
 	reinits   []string
 }
 
@@ -213,12 +214,17 @@ func (f *fakeAgent) Poll(_ context.Context, members []cluster.Member) (answers [
 	return answers
 }
 
+// future is a restart at a time.
+var future = ha.RestartRequest{At: time.Date(2101, 1, 1, 0, 0, 0, 0, time.UTC)}
+
 // Restart answers as the agent does, by the rules of the decision core.
 func (f *fakeAgent) Restart(_ context.Context, r ha.RestartRequest, drop bool) (int, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	had := f.scheduled
 	switch {
+	case f.ended != nil:
+		return 0, "", f.ended
 	case drop && had == nil:
 		return 404, "no restarts are scheduled", nil
 	case drop:
