@@ -429,6 +429,9 @@ func (a *Agent) leaseEvent(ev lease.Event) {
 		case lease.Lost:
 			a.lost = e.Reason
 			a.log(ha.Warning, "The lease has ended: "+string(e.Reason))
+			// A holder that was never promoted has nothing to stop: a look at it disarms
+			// the guardian, which would kill a harmless replica at the deadline.
+			a.observe(false)
 		}
 	}
 }
