@@ -62,7 +62,7 @@ type fakeAgent struct {
 	// What was promised in failsafe mode.
 	promised      string
 	promisedSlots []cluster.Slot
-	reinits   []string
+	reinits       []string
 }
 
 func newFakeAgent(snap *Snapshot, sql *SQLStatus) *fakeAgent {
