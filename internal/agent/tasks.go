@@ -183,7 +183,7 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		case ev.Retry:
 			// It did not begin: the leader was gone before the first byte. The folder is
 			// as whole, and as diverged, as before; compare again.
-			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now}
+			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now, Broken: a.div.Broken}
 		default:
 			a.div = a.concluded(ha.RewindFailed)
 		}
