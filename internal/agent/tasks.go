@@ -100,6 +100,7 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 		return
 	}
 	kind, detail, before := a.task.Kind, a.task.Detail, a.roleBefore
+	defer a.recordTask(a.task, ev)
 	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now}
 	a.task = nil
 	if ev.Error != "" && !a.stopped {
@@ -264,6 +265,9 @@ func (a *Agent) takeFacts(f Facts) {
 		i.PendingRestart, i.ServerVersion, i.Postmaster = f.PendingRestart, f.ServerVersion, f.Postmaster
 		a.duties.existing, a.duties.haveSlots = f.Slots, true
 		if f.ReplicationState == "streaming" || !f.InRecovery {
+			if a.suspect {
+				a.happened(ha.RecordStream, "again", "")
+			}
 			a.suspect = false
 		}
 	}
@@ -307,11 +311,21 @@ func (a *Agent) stateOf(f Facts, first bool) {
 		if i.Role == cluster.RolePrimary {
 			i.Role = cluster.RoleDemoted // so that nothing takes it for the primary
 		}
-	case i.State == cluster.StateRunning || i.State.Starting() || i.State == cluster.StateRestarting:
-		i.State = cluster.StateCrashed
-		if a.settings.Pause {
-			i.State = cluster.StateStopped // by hand, most likely; in any case nobody starts it
-		}
+	default:
+		a.crashed()
+	}
+}
+
+// crashed is the state of a server that was there and is gone without a task of
+// ours.
+func (a *Agent) crashed() {
+	i := &a.inst
+	if i.State != cluster.StateRunning && !i.State.Starting() && i.State != cluster.StateRestarting {
+		return
+	}
+	i.State = cluster.StateCrashed
+	if a.settings.Pause {
+		i.State = cluster.StateStopped // by hand, most likely; in any case nobody starts it
 	}
 }
 

@@ -58,7 +58,11 @@ type fakeAgent struct {
 	busy      string
 	scheduled *ha.RestartRequest
 	restarts  []ha.RestartRequest
-	reinits   []string
+	ended     error // the agent does not answer any more
+	// What was promised in failsafe mode.
+	promised      string
+	promisedSlots []cluster.Slot
+	reinits       []string
 }
 
 func newFakeAgent(snap *Snapshot, sql *SQLStatus) *fakeAgent {
@@ -213,12 +217,17 @@ func (f *fakeAgent) Poll(_ context.Context, members []cluster.Member) (answers [
 	return answers
 }
 
+// future is a restart at a time.
+var future = ha.RestartRequest{At: time.Date(2101, 1, 1, 0, 0, 0, 0, time.UTC)}
+
 // Restart answers as the agent does, by the rules of the decision core.
 func (f *fakeAgent) Restart(_ context.Context, r ha.RestartRequest, drop bool) (int, string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	had := f.scheduled
 	switch {
+	case f.ended != nil:
+		return 0, "", f.ended
 	case drop && had == nil:
 		return 404, "no restarts are scheduled", nil
 	case drop:
@@ -241,8 +250,20 @@ func (f *fakeAgent) Restart(_ context.Context, r ha.RestartRequest, drop bool) (
 	return 200, "restarted successfully", nil
 }
 
-func (f *fakeAgent) Failsafe(context.Context, string, string, string, []cluster.Slot) (int, string, cluster.LSN, error) {
-	return 502, "", 0, nil
+func (f *fakeAgent) Failsafe(_ context.Context, name, _, _ string, slots []cluster.Slot) (int, string, cluster.LSN, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	snap := f.snap.Load()
+	switch {
+	case f.ended != nil:
+		return 0, "", 0, f.ended
+	case !snap.Settings.FailsafeMode:
+		return 502, "", 0, nil
+	case snap.Role == cluster.RolePrimary:
+		return 500, "Running as a leader", 0, nil
+	}
+	f.promised, f.promisedSlots = name, slots
+	return 200, "Accepted", 83886408, nil
 }
 
 func (f *fakeAgent) Reinitialize(_ context.Context, force, fromLeader bool) (int, string, error) {

@@ -168,6 +168,7 @@ func (s *Server) requestMove(a *answer, f cluster.Failover, leader string, loopW
 	defer s.patience.leave()
 	ctx, cancel := s.storeContext(s.life)
 	defer cancel()
+	began := s.source.Now()
 	version, err := s.source.PutFailover(ctx, f.JSON(), dcs.Any())
 	if err != nil {
 		s.log.WarnContext(ctx, "could not write the request to move the leader", "action", w.action, "from", a.r.RemoteAddr, "error", err)
@@ -183,7 +184,7 @@ func (s *Server) requestMove(a *answer, f cluster.Failover, leader string, loopW
 	}
 	a.takesLong()
 	limit := 2 * max(10*time.Second, loopWait)
-	switch name, gone := s.awaitLeader(leader, version, limit); {
+	switch name, gone := s.awaitLeader(leader, version, began, limit); {
 	case gone:
 		a.text(503, w.title+" failed")
 	case name == "":
@@ -200,10 +201,10 @@ func (s *Server) requestMove(a *answer, f cluster.Failover, leader string, loopW
 // The view is the loop's, which a watch of the store feeds, so the answer comes
 // with the new leader key and not with the next poll. Views from before our own
 // write say nothing about it; errors of the store are waited out.
-func (s *Server) awaitLeader(old string, wrote cluster.Version, limit time.Duration) (name string, gone bool) {
+func (s *Server) awaitLeader(old string, wrote cluster.Version, began, limit time.Duration) (name string, gone bool) {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	began, seen := s.source.Now(), false
+	seen := false
 	for {
 		snap := s.source.Snapshot()
 		if c := snap.Cluster; c != nil {
