@@ -2,7 +2,8 @@
 # docs/dev.md explains the rest.
 
 PACKAGES = $(shell go list ./... | grep -v /test/)
-# Processes of their own, so limited by time and not run beside each other.
+# Processes of their own, so limited by time and not run beside each other. Four minutes; the first time other Debians
+# are made as well, if the tool for that is there.
 E2E = $(wildcard test/e2e)
 
 .PHONY: all build demo test setup vet staticcheck unit e2e soak fuzz clean
@@ -13,7 +14,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/tamada ./cmd/tamada
 
 demo: setup build
-	bin/tamada demo
+	bin/tamada demo $(ARGS)
 
 test: setup build vet staticcheck unit e2e
 
@@ -33,7 +34,7 @@ unit:
 
 e2e:
 ifneq ($(E2E),)
-	go test -timeout 6m -p 1 ./test/...
+	go test -timeout 10m -p 1 ./test/...
 endif
 
 # The simulation for a night; the report replaces the last one. SOAK=10m for a try.

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"time"
 
@@ -31,20 +32,53 @@ func run(args []string) int {
 	case "patroni":
 		return patroni(args[1:])
 	case "patronictl":
-		return ctl.Execute(context.Background(), ctl.Root(ctlDeps("patronictl")), args[1:])
+		ctx, stop := interruptible()
+		defer stop()
+		return ctl.Execute(ctx, ctl.Root(ctlDeps("patronictl")), args[1:])
 	}
+	ctx, stop := interruptible()
+	defer stop()
 	root := ctl.Root(ctlDeps("tamada"))
 	code := 0
-	root.AddCommand(runCommand(&code), agentCommand(&code), validateCommand(&code), generateCommand(&code), explainCommand())
-	if c := ctl.Execute(context.Background(), root, args[1:]); c != 0 {
+	root.AddCommand(runCommand(&code), agentCommand(&code), etcdMemberCommand(&code), upgradeCommand(), fenceCommand(),
+		etcdCommand(), demoCommand(), validateCommand(&code), generateCommand(&code), explainCommand())
+	if c := ctl.Execute(ctx, root, args[1:]); c != 0 {
 		return max(code, c)
 	}
 	return code
 }
 
+// interruptible ends with the first interrupt, which a command takes for
+// "Aborted!"; a second one ends the program. What runs a node listens to signals
+// itself.
+func interruptible() (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	context.AfterFunc(ctx, stop)
+	return ctx, stop
+}
+
 func ctlDeps(program string) ctl.Deps {
-	return ctl.Deps{Program: program, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Terminal: terminal(os.Stdout),
+	deps := ctl.Deps{Program: program, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Terminal: terminal(os.Stdout),
 		Environ: os.Environ(), Now: time.Now, Open: openStore}
+	if terminal(os.Stdin) {
+		deps.Hide = hide
+	}
+	return deps
+}
+
+// hide stops the terminal from showing what is typed.
+func hide() (restore func(), err error) {
+	fd := int(os.Stdin.Fd())
+	before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return nil, err
+	}
+	quiet := *before
+	quiet.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
+		return nil, err
+	}
+	return func() { _ = unix.IoctlSetTermios(fd, unix.TCSETS, before) }, nil
 }
 
 func terminal(f *os.File) bool {

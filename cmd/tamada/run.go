@@ -26,7 +26,7 @@ func runCommand(code *int) *cobra.Command {
 	var alone bool
 	c := &cobra.Command{
 		Use:   "run [FILE]",
-		Short: "Run a node: guardian, agent and, if configured, an etcd member",
+		Short: "Run a node: guardian, agent and, if configured, an etcd member.",
 		Long: `Runs one node of a cluster in the foreground. FILE is its configuration, a file or
 a folder; without one it comes from the environment (PATRONI_… or TAMADA_…).
 
@@ -40,7 +40,7 @@ when the agent cannot renew it, PostgreSQL is killed before anybody else may lea
 			return err
 		},
 	}
-	c.Flags().BoolVar(&alone, "no-guardian", false, "run the agent alone, in one process; nothing enforces the lease when it is frozen or killed")
+	c.Flags().BoolVar(&alone, "no-guardian", false, "Run the agent alone, in one process; nothing enforces the lease when it is frozen or killed.")
 	return c
 }
 
@@ -84,10 +84,10 @@ func load(path string, guards bool) (_ *config.Config, log *logging.Log, err err
 		return nil, nil, errors.New("PostgreSQL refuses to run as root, so tamada must not run as root either: start it as the user that owns the data folder (usually postgres)")
 	}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("state folder (state_dir): %w", err)
+		return nil, nil, fmt.Errorf("state folder %s: %w; make it belong to the user that this program runs as, or set state_dir to a folder that does", cfg.StateDir, err)
 	}
 	if err := os.Chmod(cfg.StateDir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("state folder (state_dir): %w", err)
+		return nil, nil, fmt.Errorf("state folder %s: %w; it must belong to the user that this program runs as", cfg.StateDir, err)
 	}
 	return cfg, log, nil
 }

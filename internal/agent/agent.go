@@ -25,6 +25,11 @@ type Config struct {
 	// Bootstrapping: the previous agent of this node made the initialize key and
 	// was interrupted before the new cluster was published.
 	Bootstrapping bool
+	// Promise is what an earlier agent of this node promised to a primary that had
+	// lost the store; it holds until its end.
+	Promise *ha.Promise
+	// Guarded: a guardian watches this agent.
+	Guarded bool
 	// Broken: the data folder was left half-rewound by an earlier agent.
 	Broken bool
 	// Decide is the decision core; nil for ha.Decide. The simulation puts broken
@@ -92,6 +97,11 @@ type Agent struct {
 	shutdown    bool
 	ended       bool
 
+	guard    guard
+	failsafe failsafe
+	health   ha.Health
+	crashes  []ha.Instant // of this primary, lately
+	floors   cluster.Floors
 	duties   duties
 	line     string
 	noteText string
@@ -123,7 +133,9 @@ func New(cfg Config) *Agent {
 	if err != nil {
 		settings, _, _ = cluster.ParseSettings(nil)
 	}
+	a.floors = cluster.CommonFloors
 	a.useSettings(settings)
+	a.failsafe.promise = cfg.Promise
 	return a
 }
 
@@ -134,18 +146,22 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 	if a.ended {
 		return nil
 	}
+	// First what the time says: whatever the event is, it must not be taken under a
+	// lease that ended while the loop stood still.
+	a.leaseEvent(lease.Tick{})
 	a.handle(ev)
 	a.leaseEvent(lease.Tick{})
 	a.timers()
 	a.decide()
 	a.doDuties()
+	a.watchGuardian(ev)
 	return a.out
 }
 
 // WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
 func (a *Agent) WakeAt() ha.Instant {
 	at := a.loopAt
-	for _, t := range []ha.Instant{a.lease.WakeAt(), a.again, a.suspectWake(), a.touchWake()} {
+	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guard.wakeAt(), a.again, a.suspectWake(), a.touchWake()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
@@ -178,6 +194,7 @@ func (a *Agent) handle(ev Event) {
 	case PostmasterExited:
 		if a.inst.Running && a.task == nil {
 			a.inst.Running, a.inst.Answers, a.stale = false, false, true
+			a.crashed() // the look only has to find out how
 			a.observe(false)
 		}
 	case ReceiverEnded:
@@ -200,7 +217,14 @@ func (a *Agent) handle(ev Event) {
 	case Renewed:
 		a.renewed(ev)
 	case Acked:
+		a.guard.askedAt = 0
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
+	case GuardianAnswered:
+		a.guard.askedAt = 0
+	case GuardianLost:
+		a.guardianLost()
+	case GuardianBack:
+		a.guardianBack()
 	case ClockJumped:
 		a.leaseEvent(lease.ClockJumped{})
 	case Checkpointed:
@@ -214,6 +238,12 @@ func (a *Agent) handle(ev Event) {
 		a.published(ev)
 	case HistoryRead:
 		a.historyRead(ev)
+	case FailsafeAnswered:
+		a.failsafeAnswered(ev)
+	case FailsafeAsked:
+		a.failsafeAsked(ev)
+	case HealthSeen:
+		a.healthSeen(ev)
 	case RestartRequested:
 		a.restartRequested(ev)
 	case ReinitRequested:
@@ -301,6 +331,7 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	}
 	leader := c.LeaderName()
 	if leader != "" {
+		a.failsafe.promise = nil // somebody leads, as all can see
 		s.healthy, s.unlocked = c, 0
 		if leader != a.cfg.Name {
 			a.released, a.release = 0, false
@@ -341,11 +372,15 @@ func (a *Agent) checkTenure(c *cluster.Cluster) {
 // or that asks for what this version cannot do, is not applied at all: the last
 // good one stays.
 func (a *Agent) configSeen(c *cluster.Cluster) {
-	if c.Config == nil || c.Config.Doc.Len() == 0 || c.Config.Version == a.dynamicV {
+	floors := cluster.FloorsFor(c)
+	if c.Config == nil || c.Config.Doc.Len() == 0 || c.Config.Version == a.dynamicV && floors == a.floors {
 		return
 	}
-	a.dynamicV, a.dynamicProblem = c.Config.Version, ""
-	settings, warnings, err := cluster.ParseSettings(c.Config.Doc)
+	if floors != a.floors && floors == cluster.CommonFloors && a.settings.TTL < 20*time.Second {
+		a.log(ha.Warning, "a member without a guardian has joined ("+unguarded(c)+"): ttl below 20 s is safe only where every agent has one; the times are raised")
+	}
+	a.dynamicV, a.dynamicProblem, a.floors = c.Config.Version, "", floors
+	settings, warnings, err := cluster.ParseSettingsFor(c.Config.Doc, floors)
 	if err != nil {
 		a.dynamicProblem = "dynamic configuration: " + err.Error()
 		a.log(ha.Error, "Exception when setting dynamic_configuration: "+err.Error()+"; the previous one stays in force")
@@ -389,6 +424,7 @@ func (a *Agent) leaseEvent(ev lease.Event) {
 				continue
 			}
 			a.armed = true
+			a.guard.asked(a.now)
 			a.emit(ArmGuardian{Seq: e.Seq, Deadline: e.Deadline, Hold: a.hold, TTL: a.settings.TTL})
 		case lease.Lost:
 			a.lost = e.Reason
@@ -401,7 +437,9 @@ func (a *Agent) renewed(ev Renewed) {
 	switch {
 	case ev.Err == nil:
 		a.storeAnswered(&a.store.renewErr)
-		a.hold = ev.Grant.Hold // a changed ttl moves the key to another session
+		if ev.Grant.Session != "" && ev.Grant.Created == a.hold.Created {
+			a.hold = ev.Grant.Hold // the key was moved to another session of ours
+		}
 		a.leaseEvent(lease.Renewed{Attempt: ev.Attempt, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
 	case dcs.Refused(ev.Err):
 		a.storeAnswered(&a.store.renewErr)
@@ -429,11 +467,14 @@ func (a *Agent) view() *ha.View {
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
 		Requests: a.requests, ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
+	v.Health, v.Crashes = a.health, a.recentCrashes()
+	a.addFailsafe(v)
 	v.DCS.Error = firstOf(a.store.watchErr, a.store.touchErr)
 	if v.DCS.Error == "" && a.lease.State() != lease.None {
 		v.DCS.Error = a.store.renewErr // of a lease that has ended it says nothing any more
 	}
 	v.DCS.Reachable = v.DCS.Error == "" && a.store.view != nil
+	a.keepPromise(v)
 	return v
 }
 

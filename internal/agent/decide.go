@@ -126,9 +126,14 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 		a.operate(Acquire{d.Reclaim})
 	case ha.ReleaseLeader:
 		a.releaseKey(v, d)
+	case ha.AnnouncePromotion:
+		s := v.DCS.Cluster.Status
+		s.Promotion = &d.Promotion
+		a.operate(Announce{Promotion: d.Promotion, Status: s.JSON(), Condition: dcs.IfVersion(s.Version)})
 	case ha.Promote:
 		a.start(ha.TaskPromote, "", d)
 	case ha.StartPrimary:
+		a.crashes = append(a.crashes, a.now)
 		a.start(ha.TaskStartPrimary, "", d)
 	case ha.ResumePrimary:
 		a.start(ha.TaskResume, "", d)
@@ -155,6 +160,8 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 		a.operate(PutConfig{Doc: a.dynamic, Condition: configCondition(v)})
 	case ha.CancelTask:
 		a.cancel()
+	case ha.AskFailsafe:
+		a.askFailsafe(d.Members)
 	case ha.ClearFailover:
 		a.operate(PutFailover{Value: []byte("{}"), Condition: dcs.IfVersion(v.DCS.Cluster.Failover.Version)})
 	case ha.KeepCandidate:
@@ -352,6 +359,13 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 			a.log(ha.Info, "Leader key released")
 		} else if dcs.Refused(ev.Err) {
 			a.release = false
+		}
+	case Announce:
+		if ev.Err == nil {
+			// Our view need not wait for the watch to tell what we wrote ourselves.
+			c := *a.store.view
+			c.Status.Promotion = &op.Promotion
+			a.store.view = &c
 		}
 	case PublishCluster:
 		a.clusterPublished(ev)

@@ -61,6 +61,7 @@ func (a *Agent) doDuties() {
 	a.arrangeSlots(v, cycle)
 	if cycle && v.DCS.Reachable {
 		a.publishStatus(v)
+		a.publishFailsafe(v)
 		a.refreshHistory(v)
 	}
 }

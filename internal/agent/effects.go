@@ -88,7 +88,16 @@ type PutFailover struct {
 	Condition dcs.Condition
 }
 
-func (PutFailover) operation()    {}
+func (PutFailover) operation() {}
+
+// Announce writes the status document in which a promotion is announced.
+type Announce struct {
+	Promotion cluster.Promotion
+	Status    []byte
+	Condition dcs.Condition
+}
+
+func (Announce) operation()       {}
 func (TakeInitialize) operation() {}
 func (DropInitialize) operation() {}
 func (Acquire) operation()        {}
@@ -124,6 +133,22 @@ type ArmGuardian struct {
 	TTL      time.Duration
 }
 
+// Alive is a sign of life for the guardian. The next comes within Next. With
+// Answer it is to be answered by [GuardianAnswered]: this is how a frozen
+// guardian is noticed when no deadline is told.
+type Alive struct {
+	Next   time.Duration
+	Answer bool
+}
+
+// Works tells the guardian that this agent does its work: it has completed a
+// cycle with the store, and as a leader renewed its lease.
+type Works struct{}
+
+// ReplaceGuardian finds a guardian or starts one: [GuardianBack]. With Kill the
+// present one is frozen and has to be ended first.
+type ReplaceGuardian struct{ Kill bool }
+
 // DisarmGuardian: no primary of ours accepts writes any more. Nothing comes
 // back.
 type DisarmGuardian struct{}
@@ -148,6 +173,23 @@ type Checkpoint struct{}
 type ApplyConfig struct {
 	Doc      *cluster.Object
 	Settings cluster.Settings
+}
+
+// AskFailsafe asks every member of the topology but us for its promise:
+// [FailsafeAnswered].
+type AskFailsafe struct {
+	ID      uint64
+	Members *cluster.Object // name to api_url
+	Body    *cluster.Object
+	Timeout time.Duration
+}
+
+// KeepPromise writes a promise down, so that it survives this agent, and then
+// ends the request with 200 Accepted. LSN is our position.
+type KeepPromise struct {
+	ID      uint64
+	Promise ha.Promise
+	LSN     cluster.LSN
 }
 
 // Answer ends a request of an operator: the code of the REST API and its text.
@@ -175,23 +217,28 @@ type Exit struct {
 	LeavePostgres bool
 }
 
-func (Observe) effect()        {}
-func (AskPeers) effect()       {}
-func (StartTask) effect()      {}
-func (StopTask) effect()       {}
-func (Operate) effect()        {}
-func (Compare) effect()        {}
-func (ResumeReplay) effect()   {}
-func (Touch) effect()          {}
-func (RenewLease) effect()     {}
-func (ArmGuardian) effect()    {}
-func (DisarmGuardian) effect() {}
-func (Publish) effect()        {}
-func (ReadHistory) effect()    {}
-func (ArrangeSlots) effect()   {}
-func (Checkpoint) effect()     {}
-func (ApplyConfig) effect()    {}
-func (Answer) effect()         {}
-func (Callback) effect()       {}
-func (Log) effect()            {}
-func (Exit) effect()           {}
+func (Observe) effect()         {}
+func (AskPeers) effect()        {}
+func (StartTask) effect()       {}
+func (StopTask) effect()        {}
+func (Operate) effect()         {}
+func (Compare) effect()         {}
+func (ResumeReplay) effect()    {}
+func (Touch) effect()           {}
+func (RenewLease) effect()      {}
+func (ArmGuardian) effect()     {}
+func (Alive) effect()           {}
+func (Works) effect()           {}
+func (ReplaceGuardian) effect() {}
+func (DisarmGuardian) effect()  {}
+func (Publish) effect()         {}
+func (ReadHistory) effect()     {}
+func (ArrangeSlots) effect()    {}
+func (Checkpoint) effect()      {}
+func (ApplyConfig) effect()     {}
+func (AskFailsafe) effect()     {}
+func (KeepPromise) effect()     {}
+func (Answer) effect()          {}
+func (Callback) effect()        {}
+func (Log) effect()             {}
+func (Exit) effect()            {}

@@ -131,6 +131,40 @@ type Renewed struct {
 // Acked: the guardian knows the deadline of that number.
 type Acked struct{ Seq uint64 }
 
+// GuardianAnswered: the guardian has answered a sign of life.
+type GuardianAnswered struct{}
+
+// GuardianLost: the connection to the guardian has ended.
+type GuardianLost struct{}
+
+// GuardianBack: there is a connection to a guardian again, perhaps another one
+// than before.
+type GuardianBack struct{}
+
+// FailsafeAnswered: a round of questions in failsafe mode has ended. OK is true
+// when every member gave its promise; Why says who did not.
+type FailsafeAnswered struct {
+	ID   uint64
+	Sent ha.Instant
+	OK   bool
+	Why  string
+}
+
+// FailsafeAsked: a primary that has lost the store asks for our promise.
+type FailsafeAsked struct {
+	ID                    uint64
+	Name, ConnURL, APIURL string
+	Slots                 []cluster.Slot
+}
+
+// HealthSeen: a new connection and a small write were tried. Since is when they
+// last worked.
+type HealthSeen struct {
+	OK    bool
+	Since ha.Instant
+	Why   string
+}
+
 // ClockJumped: see [lease.ClockJumped].
 type ClockJumped struct{}
 
@@ -198,6 +232,12 @@ func (Compared) event()          {}
 func (Touched) event()           {}
 func (Renewed) event()           {}
 func (Acked) event()             {}
+func (GuardianAnswered) event()  {}
+func (GuardianLost) event()      {}
+func (GuardianBack) event()      {}
+func (FailsafeAnswered) event()  {}
+func (FailsafeAsked) event()     {}
+func (HealthSeen) event()        {}
 func (ClockJumped) event()       {}
 func (Checkpointed) event()      {}
 func (SlotsDone) event()         {}

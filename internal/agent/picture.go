@@ -19,12 +19,16 @@ type Picture struct {
 	NextRun   ha.Instant
 	Running   bool // a postmaster is alive
 
+	// FailsafeUntil is when the last promise, given or received, ends; 0 for none.
+	FailsafeUntil ha.Instant
+
 	Cluster  *cluster.Cluster // nil when the store cannot be reached
 	LastSeen time.Time        // wall clock of the last proof that the store answers
 	Settings cluster.Settings
 	Dynamic  *cluster.Object
 	Tags     *cluster.Tags
 
+	Position       cluster.LSN // of the last observation
 	Sysid          string
 	PendingRestart *cluster.Object
 	Scheduled      *cluster.Object // the scheduled restart as the member key shows it
@@ -35,10 +39,16 @@ type Picture struct {
 // Picture makes one of the present state.
 func (a *Agent) Picture() Picture {
 	p := Picture{State: a.inst.State, Role: a.inst.Role, NextRun: a.loopAt, Running: a.inst.Running,
-		LastSeen: a.store.lastSeen, Settings: a.settings, Dynamic: a.dynamic, Tags: a.cfg.Local.Tags, Sysid: a.inst.Sysid,
+		LastSeen: a.store.lastSeen, Settings: a.settings, Dynamic: a.dynamic, Tags: a.cfg.Local.Tags, Sysid: a.inst.Sysid, Position: a.inst.LSN,
 		PendingRestart: a.inst.PendingRestart, Line: a.line}
 	if a.lease.State() == lease.Held && !a.stopping() {
-		p.LockUntil = a.lease.Deadline()
+		p.LockUntil = a.lease.Deadline() - healthHeadStart
+	}
+	if c := a.failsafe.confirmed; c > 0 {
+		p.FailsafeUntil = c + a.settings.TTL
+	}
+	if x := a.failsafe.promise; x != nil {
+		p.FailsafeUntil = x.Until
 	}
 	if a.store.watchErr == "" && a.store.touchErr == "" {
 		p.Cluster = a.store.view
@@ -51,6 +61,11 @@ func (a *Agent) Picture() Picture {
 	}
 	return p
 }
+
+// healthHeadStart is how long before the deadline the health checks say no: load
+// balancers ask every second or so, and must have taken clients elsewhere before
+// the server refuses them.
+const healthHeadStart = time.Second
 
 // stopping tells whether the primary is being stopped: a load balancer must not
 // send anybody here any more.

@@ -36,6 +36,10 @@ func (a *Agent) restartRequested(ev RestartRequested) {
 		a.answer(ev.ID, codeConflict, "Another restart is already scheduled")
 	case !r.At.IsZero():
 		r.Postmaster = a.inst.Postmaster
+		if r.Published != nil && !r.Postmaster.IsZero() {
+			r.Published = r.Published.Clone()
+			r.Published.Set("postmaster_start_time", r.Postmaster.Format("2006-01-02 15:04:05.000000-07:00"))
+		}
 		a.requests.Restart = &r
 		a.duties.touchNow()
 		a.answer(ev.ID, codeAccepted, "Restart scheduled")

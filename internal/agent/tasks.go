@@ -53,6 +53,9 @@ func (a *Agent) taskBegins(kind ha.TaskKind, d ha.Decision) {
 		}
 	case ha.TaskFollowRestart, ha.TaskResume, ha.TaskRestart:
 		state(cluster.StateRestarting)
+		if r, ok := d.(ha.Restart); ok && r.Primary {
+			i.Role = cluster.RolePrimary // also of one that people had stopped
+		}
 	case ha.TaskReinit:
 		state(cluster.StateCreatingReplica)
 		i.Role, i.Sysid = cluster.RoleUninitialized, ""
@@ -244,7 +247,7 @@ func (a *Agent) observed(ev Observed) {
 	a.stale = false
 	a.takeFacts(ev.Facts)
 	if a.cycle {
-		a.cycle, a.cycleDone, a.duties.due = false, true, true
+		a.cycle, a.cycleDone, a.duties.due, a.guard.cycled = false, true, true, true
 	}
 }
 
@@ -304,8 +307,21 @@ func (a *Agent) stateOf(f Facts, first bool) {
 		if i.Role == cluster.RolePrimary {
 			i.Role = cluster.RoleDemoted // so that nothing takes it for the primary
 		}
-	case i.State == cluster.StateRunning || i.State.Starting() || i.State == cluster.StateRestarting:
-		i.State = cluster.StateCrashed
+	default:
+		a.crashed()
+	}
+}
+
+// crashed is the state of a server that was there and is gone without a task of
+// ours.
+func (a *Agent) crashed() {
+	i := &a.inst
+	if i.State != cluster.StateRunning && !i.State.Starting() && i.State != cluster.StateRestarting {
+		return
+	}
+	i.State = cluster.StateCrashed
+	if a.settings.Pause {
+		i.State = cluster.StateStopped // by hand, most likely; in any case nobody starts it
 	}
 }
 

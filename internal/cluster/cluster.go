@@ -125,6 +125,9 @@ func (b *Builder) Add(key string, value []byte, version, created Version, sessio
 	}
 }
 
+// AddMember takes over a member that was read before.
+func (b *Builder) AddMember(m Member) { b.c.Members = append(b.c.Members, m) }
+
 // Cluster is the picture. The builder must not be used afterwards.
 func (b *Builder) Cluster() *Cluster {
 	if !b.hasStatus && b.optime != nil {

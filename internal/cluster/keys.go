@@ -186,8 +186,38 @@ type Status struct {
 	Slots       []Slot
 	RetainSlots []string
 	Agent       *AgentInfo
+	Promotion   *Promotion
 	Extra       *Object
 	Version     Version
+}
+
+// Promotion is the promotion that was begun last, as its leader wrote it down
+// before it began (field "tamada_promotion", which Patroni does not write and
+// ignores). The history tells of a promotion only some time after it; a leader
+// that vanishes before has left this.
+type Promotion struct {
+	Timeline Timeline // that nobody else must choose
+	Leader   string
+	Tenure   Version // creation of the leader key under which it was begun
+}
+
+func (p *Promotion) object() *Object {
+	return NewObject("timeline", p.Timeline, "leader", p.Leader, "tenure", int64(p.Tenure))
+}
+
+// parsePromotion reads the field; anything incomplete is none.
+func parsePromotion(v any) *Promotion {
+	o, ok := v.(*Object)
+	if !ok {
+		return nil
+	}
+	tli, ok1 := uintValue(o.Value("timeline"), 31)
+	tenure, ok2 := uintValue(o.Value("tenure"), 63)
+	leader, ok3 := o.String("leader")
+	if !ok1 || !ok2 || !ok3 {
+		return nil
+	}
+	return &Promotion{Timeline(tli), leader, Version(tenure)}
 }
 
 // ParseStatus reads the key `status`: an object, or a bare number, which is
@@ -215,6 +245,9 @@ func ParseStatus(data []byte) Status {
 		case "tamada":
 			s.Agent = parseAgent(v)
 			ok = s.Agent != nil
+		case "tamada_promotion":
+			s.Promotion = parsePromotion(v)
+			ok = s.Promotion != nil
 		}
 		if !ok {
 			if s.Extra == nil {
@@ -283,6 +316,9 @@ func (s *Status) JSON() []byte {
 	}
 	if s.Agent != nil {
 		o.Set("tamada", s.Agent.Object())
+	}
+	if s.Promotion != nil {
+		o.Set("tamada_promotion", s.Promotion.object())
 	}
 	addExtra(o, s.Extra)
 	return Compact(o)

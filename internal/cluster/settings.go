@@ -28,7 +28,16 @@ type Settings struct {
 	SynchronousModeStrict bool
 	SynchronousNodeCount  int
 	FailsafeMode          bool
-	StandbyCluster        *Object // nil unless it names a host, port or restore_command
+
+	// HangTimeout is how long a primary's PostgreSQL may fail to take a new
+	// connection, or its disk a small write, before another member takes over. 0:
+	// nobody looks. (Ours: primary_hang_timeout.)
+	HangTimeout time.Duration
+	// CrashLimit is how many crashes within ten minutes a primary restarts after
+	// before another member takes over. 0: no limit. (Ours: primary_crash_limit.)
+	CrashLimit int
+
+	StandbyCluster *Object // nil unless it names a host, port or restore_command
 
 	UseSlots bool // postgresql.use_slots
 
@@ -46,10 +55,32 @@ const (
 	SyncQuorum SyncMode = "quorum"
 )
 
-// Limits of the three times, which all agents of a cluster apply alike
-// (reference configuration.md 3.1).
+// Floors are the least values, in seconds, of the three times. All agents of a
+// cluster apply the same.
+type Floors struct{ TTL, LoopWait, RetryTimeout int }
+
+// The floors. Those of the reference (configuration.md 3.1) hold as soon as one
+// member has no guardian: without one a frozen agent would leave a primary
+// without a lease for longer than the short ones allow.
+var (
+	CommonFloors  = Floors{20, 1, 3}
+	GuardedFloors = Floors{4, 1, 1}
+)
+
+// FloorsFor are the floors for the members of a view.
+func FloorsFor(c *Cluster) Floors {
+	if c == nil || len(c.Members) == 0 {
+		return CommonFloors
+	}
+	for i := range c.Members {
+		if a := c.Members[i].Agent; a == nil || !a.Guardian {
+			return CommonFloors
+		}
+	}
+	return GuardedFloors
+}
+
 const (
-	minTTL, minLoopWait, minRetryTimeout             = 20, 1, 3
 	defaultTTL, defaultLoopWait, defaultRetryTimeout = 30, 10, 10
 )
 
@@ -57,7 +88,12 @@ const (
 // warnings tell which values were adjusted. On an error (one of the three
 // times is not an integer) the whole document must be ignored.
 func ParseSettings(doc *Object) (s Settings, warnings []string, err error) {
-	if warnings, err = s.parseTimes(doc); err != nil {
+	return ParseSettingsFor(doc, CommonFloors)
+}
+
+// ParseSettingsFor is [ParseSettings] with the floors that the members allow.
+func ParseSettingsFor(doc *Object, floors Floors) (s Settings, warnings []string, err error) {
+	if warnings, err = s.parseTimes(doc, floors); err != nil {
 		return Settings{}, nil, err
 	}
 	s.MaximumLagOnFailover = intOr(doc, 1048576, "maximum_lag_on_failover")
@@ -76,6 +112,8 @@ func ParseSettings(doc *Object) (s Settings, warnings []string, err error) {
 	s.SynchronousModeStrict = flag(doc, "synchronous_mode_strict")
 	s.SynchronousNodeCount = int(intOr(doc, 1, "synchronous_node_count"))
 	s.FailsafeMode = flag(doc, "failsafe_mode")
+	s.HangTimeout = secondsOr(doc, int64(s.TTL*2/3/time.Second), "primary_hang_timeout")
+	s.CrashLimit = int(max(intOr(doc, 5, "primary_crash_limit"), 0))
 	s.UseSlots = true
 	if b, ok := ParseBool(doc.Object("postgresql").Value("use_slots")); ok {
 		s.UseSlots = b
@@ -92,7 +130,7 @@ func ParseSettings(doc *Object) (s Settings, warnings []string, err error) {
 
 // parseTimes reads ttl, loop_wait and retry_timeout, in the order of
 // reference configuration.md 3.1.
-func (s *Settings) parseTimes(doc *Object) (warnings []string, err error) {
+func (s *Settings) parseTimes(doc *Object, floors Floors) (warnings []string, err error) {
 	warn := func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }
 	read := func(key string, dflt int) (n int) {
 		v, there := doc.Get(key)
@@ -115,9 +153,9 @@ func (s *Settings) parseTimes(doc *Object) (warnings []string, err error) {
 			*n = least
 		}
 	}
-	atLeast("loop_wait", &loopWait, minLoopWait)
-	atLeast("retry_timeout", &retryTimeout, minRetryTimeout)
-	atLeast("ttl", &ttl, minTTL)
+	atLeast("loop_wait", &loopWait, floors.LoopWait)
+	atLeast("retry_timeout", &retryTimeout, floors.RetryTimeout)
+	atLeast("ttl", &ttl, floors.TTL)
 	const rule = `Violated the rule "loop_wait + 2*retry_timeout <= ttl", where ttl=%d`
 	switch {
 	case 1+2*retryTimeout > ttl:

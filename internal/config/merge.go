@@ -116,14 +116,8 @@ func Unsupported(doc *cluster.Object) []string {
 	if probe("synchronous_mode").SynchronousMode != cluster.SyncOff {
 		list = append(list, "synchronous_mode: synchronous replication is not supported yet")
 	}
-	if probe("failsafe_mode").FailsafeMode {
-		list = append(list, "failsafe_mode: the failsafe mode is not supported yet")
-	}
 	if probe("standby_cluster").StandbyCluster != nil {
 		list = append(list, "standby_cluster: standby clusters are not supported yet")
-	}
-	if probe("pause").Pause {
-		list = append(list, "pause: the maintenance mode is not supported yet")
 	}
 	return list
 }

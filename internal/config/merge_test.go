@@ -131,7 +131,7 @@ func TestUnsupportedNamesEachKey(t *testing.T) {
 		`{"synchronous_mode":true}`:     "synchronous_mode",
 		`{"synchronous_mode":"quorum"}`: "synchronous_mode",
 		`{"synchronous_mode":"off","pause":"no"}`:             "",
-		`{"ttl":"x","pause":true,"failsafe_mode":"on"}`:       "failsafe_mode pause",
+		`{"ttl":"x","pause":true,"failsafe_mode":"on"}`:       "",
 		`{"standby_cluster":{"host":"","create_x":1}}`:        "",
 		`{"standby_cluster":{"port":1},"synchronous_mode":1}`: "synchronous_mode standby_cluster",
 	} {

@@ -66,8 +66,18 @@ func readCapture(t *testing.T, name string) capture {
 func situation(t *testing.T, name string) *memory.Server {
 	t.Helper()
 	server := memory.New(func() time.Duration { return 0 })
+	for key, value := range keysIn(t, name) {
+		server.Set(key, []byte(value))
+	}
+	return server
+}
+
+// keysIn are the recorded keys, below the scope, of a situation; none for "".
+func keysIn(t *testing.T, name string) map[string]string {
+	t.Helper()
+	keys := map[string]string{}
 	if name == "" {
-		return server
+		return keys
 	}
 	data, err := os.ReadFile("../cluster/testdata/etcd3/" + name + ".json")
 	if err != nil {
@@ -78,9 +88,9 @@ func situation(t *testing.T, name string) *memory.Server {
 		t.Fatal(err)
 	}
 	for _, k := range s.Keys {
-		server.Set(strings.SplitN(k.Key, "/", 4)[3], []byte(k.Value))
+		keys[strings.SplitN(k.Key, "/", 4)[3]] = k.Value
 	}
-	return server
+	return keys
 }
 
 // result is what a run did.
@@ -97,6 +107,7 @@ type bench struct {
 	config  string
 	stdin   string
 	wrap    func(dcs.Store) dcs.Store
+	now     func() time.Time // nil: a fixed moment
 }
 
 func (b *bench) run(t *testing.T, args ...string) result {
@@ -111,9 +122,12 @@ func (b *bench) run(t *testing.T, args ...string) result {
 	if b.program == "" {
 		b.program = "patronictl"
 	}
+	if b.now == nil {
+		b.now = at(time.Date(2026, 11, 22, 22, 38, 31, 5e6, time.UTC))
+	}
 	var stdout, stderr bytes.Buffer
 	deps := Deps{Program: b.program, Stdin: strings.NewReader(b.stdin), Stdout: &stdout, Stderr: &stderr, Environ: b.environ,
-		Now: func() time.Time { return time.Date(2026, 11, 22, 22, 38, 31, 5e6, time.UTC) },
+		Now: b.now, tick: time.Millisecond,
 		Open: func(c *config.Config) (dcs.Store, error) {
 			s := b.stores[c.Scope]
 			if s == nil {
@@ -128,6 +142,9 @@ func (b *bench) run(t *testing.T, args ...string) result {
 	code := Execute(context.Background(), Root(deps), append([]string{"-c", path}, args...))
 	return result{code, stdout.String(), stderr.String()}
 }
+
+// at is a clock that stands still.
+func at(t time.Time) func() time.Time { return func() time.Time { return t } }
 
 // same compares a run with a recording.
 func same(t *testing.T, got result, want capture) {
@@ -145,4 +162,9 @@ func stored(t *testing.T, s *memory.Server) *cluster.Cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// openOne opens one store whatever is asked for.
+func openOne(s *memory.Server) func(*config.Config) (dcs.Store, error) {
+	return func(*config.Config) (dcs.Store, error) { return s.Open("ctl", dcs.Times{}, ""), nil }
 }

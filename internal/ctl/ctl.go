@@ -27,10 +27,17 @@ type Deps struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Terminal       bool // Stdout is a terminal
-	Environ        []string
-	Now            func() time.Time
+	// Hide stops a terminal on Stdin from showing what is typed and returns what
+	// undoes that; nil when Stdin is no terminal.
+	Hide    func() (restore func(), err error)
+	Environ []string
+	Now     func() time.Time
 	// Open makes the store that a configuration names, for its Scope.
 	Open func(*config.Config) (dcs.Store, error)
+
+	// tick is the time between two looks of a command that waits for something; 0
+	// is what the reference takes. Tests shorten it.
+	tick time.Duration
 }
 
 // Root is the tree of commands.
@@ -38,6 +45,7 @@ func Root(deps Deps) *cobra.Command {
 	a := &app{Deps: deps}
 	root := a.command("", "[OPTIONS] COMMAND [ARGS]...", "Command line for a PostgreSQL cluster.")
 	root.Use = deps.Program
+	root.Args = cobra.ArbitraryArgs // RunE has its own words for them
 	root.TraverseChildren = true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
@@ -62,7 +70,15 @@ func Root(deps Deps) *cobra.Command {
 		}
 		return usage(cmd, "Missing command.")
 	}
-	root.AddCommand(a.listCommand(), a.topologyCommand(), a.historyCommand(), a.showConfigCommand(), a.editConfigCommand(), a.versionCommand())
+	root.AddCommand(a.listCommand(), a.topologyCommand(), a.historyCommand(), a.versionCommand(), a.dsnCommand(), a.queryCommand(),
+		a.switchoverCommand(), a.failoverCommand(), a.restartCommand(), a.reinitCommand(), a.reloadCommand(), a.flushCommand(),
+		a.pauseCommand(), a.resumeCommand(), a.showConfigCommand(), a.editConfigCommand(), a.removeCommand(),
+		a.demoteClusterCommand(), a.promoteClusterCommand())
+	if a.ours() {
+		root.AddCommand(a.completionCommand())
+	}
+	a.addExamples(root)
+	a.addCompletions(root)
 	return root
 }
 
@@ -75,6 +91,9 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	stderr := root.ErrOrStderr()
+	// A command that the caller added (one that runs a node) has its own way with
+	// signals, and its error is worth more than that there was one.
+	interrupted := ctx.Err() != nil && cmd.Annotations[annotationArgs] != ""
 	var u *usageError
 	switch err = flagProblem(cmd, err); {
 	case err == nil:
@@ -82,7 +101,7 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	case errors.As(err, &u):
 		fmt.Fprintf(stderr, "Usage: %s\nTry '%s --help' for help.\n\nError: %s\n", usageLine(u.cmd), u.cmd.CommandPath(), u.text)
 		return 2
-	case errors.Is(err, errAborted), ctx.Err() != nil:
+	case errors.Is(err, errAborted), interrupted:
 		fmt.Fprintln(stderr, "Aborted!")
 	default:
 		fmt.Fprintln(stderr, "Error:", err)
@@ -92,6 +111,10 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 
 // errAborted is the end of the input, or an interrupt, at a prompt.
 var errAborted = errors.New("aborted")
+
+// ours tells whether the program runs by its own name: what the reference's tool
+// does not have is there only then.
+func (a *app) ours() bool { return a.Program != "patronictl" }
 
 // app is the state of one run.
 type app struct {
@@ -141,7 +164,7 @@ func (a *app) load(cmd *cobra.Command) error {
 	}
 	var store *config.StoreURL
 	if flag := cmd.Root().Flags().Lookup("dcs-url"); a.url != "" || flag.Changed {
-		if store, err = config.ParseStoreURL(a.url); err != nil {
+		if store, err = a.storeURL(); err != nil {
 			return err
 		}
 	}
@@ -153,6 +176,17 @@ func (a *app) load(cmd *cobra.Command) error {
 	}
 	a.cfg.Ctl.Insecure = a.cfg.Ctl.Insecure || a.insecure
 	return nil
+}
+
+// storeURL reads --dcs-url. A URL without a scheme whose port does not tell the
+// kind of store means etcd's old API to the reference's tool, and its present one
+// to us (docs/decisions.md).
+func (a *app) storeURL() (*config.StoreURL, error) {
+	u, err := config.ParseStoreURL(a.url)
+	if err == nil && a.ours() && u.Section == "etcd" && !strings.Contains(a.url, "://") {
+		u.Section = "etcd3"
+	}
+	return u, err
 }
 
 // configPath is the file to read, "" when there is none. Only the default one

@@ -29,6 +29,7 @@ func (a *app) editConfigCommand() *cobra.Command {
 	f.StringVar(&e.apply, "apply", "", "Merge a YAML file into the configuration; - is the input.")
 	f.StringVar(&e.replace, "replace", "", "Replace the configuration by a YAML file; - is the input.")
 	f.BoolVar(&e.force, "force", false, "Do not ask for confirmation.")
+	e.dry = a.dryRunFlag(c)
 	c.RunE = e.run
 	return c
 }
@@ -38,6 +39,7 @@ type configEditor struct {
 	*app
 	group          group
 	quiet, force   bool
+	dry            *bool
 	set, pg        []string
 	apply, replace string
 }
@@ -78,7 +80,7 @@ func (e *configEditor) run(cmd *cobra.Command, args []string) error {
 	if err := e.sensible(changed); err != nil {
 		return err
 	}
-	if yes, err := e.agreed(view.Config.Doc, changed); err != nil || !yes {
+	if yes, err := e.agreed(cmd.Context(), view.Config.Doc, changed); err != nil || !yes {
 		return err
 	}
 	return e.write(cmd.Context(), store, view.Config.Version, changed)
@@ -239,20 +241,22 @@ func (e *configEditor) sensible(doc *cluster.Object) error {
 }
 
 // agreed shows the changes and asks.
-func (e *configEditor) agreed(before, after *cluster.Object) (bool, error) {
+func (e *configEditor) agreed(ctx context.Context, before, after *cluster.Object) (bool, error) {
 	if !e.quiet {
 		if err := e.show(unifiedDiff(config.DumpYAML(before), config.DumpYAML(after))); err != nil {
 			return false, err
 		}
 	}
 	switch {
+	case *e.dry:
+		return false, e.dryRun(after)
 	case e.force:
 		return true, nil
 	case e.apply == "-" || e.replace == "-":
 		e.print("Use --force option to apply changes")
 		return false, nil
 	}
-	return e.confirm("Apply these changes?")
+	return e.confirm(ctx, "Apply these changes?")
 }
 
 // write stores the document if it is still at the version that was read.

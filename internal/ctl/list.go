@@ -85,7 +85,7 @@ func (l *lister) run(cmd *cobra.Command, scopes []string) error {
 		defer store.Close()
 		stores[i] = store
 	}
-	return l.repeat(cmd.Context(), func() error {
+	return l.watch.repeat(cmd.Context(), l.clear, func() error {
 		if l.timestamp {
 			l.print(l.Now().Format("2006-01-02 15:04:05"))
 		}
@@ -94,25 +94,30 @@ func (l *lister) run(cmd *cobra.Command, scopes []string) error {
 			if err != nil {
 				return err
 			}
-			printMembers(l.Stdout, c, scope, l.format.value, l.extended)
+			printMembers(l.Stdout, c, scope, l.format.value, l.extended, l.colours())
 		}
 		return nil
 	})
 }
 
+// clear empties the screen.
+func (a *app) clear() {
+	if a.Terminal {
+		a.printf("\033[2J\033[1;1H")
+	}
+}
+
 // repeat does something once, or again and again at the interval asked for,
-// from start to start.
-func (l *lister) repeat(ctx context.Context, do func() error) error {
-	every := l.watch.interval()
+// from start to start; before is called before each time of many.
+func (w *watching) repeat(ctx context.Context, before func(), do func() error) error {
+	every := w.interval()
 	if every == 0 {
 		return do()
 	}
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if l.Terminal {
-			l.printf("\033[2J\033[1;1H")
-		}
+		before()
 		if err := do(); err != nil {
 			return err
 		}

@@ -33,19 +33,23 @@ const (
 )
 
 // printMembers writes the table of a cluster's members, with what is going on
-// below it in the formats for people.
-func printMembers(w io.Writer, c *cluster.Cluster, scope, format string, extended bool) {
+// below it in the formats for people, in colours if asked for.
+func printMembers(w io.Writer, c *cluster.Cluster, scope, format string, extended, coloured bool) {
 	v := newMembersView(c)
 	columns := memberColumns
+	human := format == "pretty" || format == formatTopology
 	var cells rows
 	for _, m := range v.ordered(format) {
-		cells = append(cells, v.row(m, scope, format))
+		row := v.row(m, scope, format)
+		if human && coloured {
+			v.paint(m, row)
+		}
+		cells = append(cells, row)
 	}
 	if !extended {
 		hasHost := func(row []any) bool { return row[2] != "" }
 		columns, cells = dropEmpty(columns, cells, optionalColumns, hasHost)
 	}
-	human := format == "pretty" || format == formatTopology
 	if human {
 		columns = columns[1:]
 		for i := range cells {
@@ -54,7 +58,7 @@ func printMembers(w io.Writer, c *cluster.Cluster, scope, format string, extende
 	}
 	printTable(w, format, title(c, scope), columns, cells, true)
 	if human {
-		printFooter(w, c, v.settings)
+		printFooter(w, c, v.settings, coloured)
 	}
 }
 
@@ -75,11 +79,7 @@ type membersView struct {
 }
 
 func newMembersView(c *cluster.Cluster) *membersView {
-	v := &membersView{Cluster: c}
-	if c.Config != nil {
-		// A document that the agents reject leaves the defaults here.
-		v.settings, _, _ = cluster.ParseSettings(c.Config.Doc)
-	}
+	v := &membersView{Cluster: c, settings: settingsOf(c)}
 	hosts := map[string]bool{}
 	for i := range c.Members {
 		host, port, ok := c.Members[i].Address()
@@ -241,9 +241,13 @@ func (v *membersView) ordered(format string) []*cluster.Member {
 }
 
 // printFooter tells of maintenance mode and of a scheduled switchover.
-func printFooter(w io.Writer, c *cluster.Cluster, s cluster.Settings) {
+func printFooter(w io.Writer, c *cluster.Cluster, s cluster.Settings, coloured bool) {
 	if s.Pause {
-		fmt.Fprintln(w, " Maintenance mode: on")
+		on := "Maintenance mode: on"
+		if coloured {
+			on = yellow.paint(on)
+		}
+		fmt.Fprintln(w, " "+on)
 	}
 	for i := range c.Members {
 		if a := c.Members[i].Agent; a != nil && a.ConfigError != "" {

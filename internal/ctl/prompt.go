@@ -2,15 +2,17 @@ package ctl
 
 import (
 	"bufio"
+	"context"
+	"fmt"
 	"strings"
 )
 
 // confirm asks a question until it is answered; the default is no. The end of
-// the input is errAborted.
-func (a *app) confirm(question string) (bool, error) {
+// the input, and an interrupt, is errAborted.
+func (a *app) confirm(ctx context.Context, question string) (bool, error) {
 	for {
 		a.printf("%s [y/N]: ", question)
-		answer, err := a.line()
+		answer, err := a.line(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -24,16 +26,66 @@ func (a *app) confirm(question string) (bool, error) {
 	}
 }
 
-// line reads one line of the input; all prompts of a run share the reader.
-func (a *app) line() (string, error) {
+// ask asks for a value that has a default, which may be empty.
+func (a *app) ask(ctx context.Context, text, fallback string) (string, error) {
+	a.printf("%s [%s]: ", text, fallback)
+	answer, err := a.line(ctx)
+	if answer == "" {
+		answer = fallback
+	}
+	return answer, err
+}
+
+// demand asks for a value without default until there is one.
+func (a *app) demand(ctx context.Context, text string) (string, error) {
+	for {
+		a.printf("%s: ", text)
+		if answer, err := a.line(ctx); err != nil || answer != "" {
+			return answer, err
+		}
+	}
+}
+
+// secret asks for a password. The question goes to standard error, because
+// standard output may well be a file with the result in it.
+func (a *app) secret(ctx context.Context, text string) (string, error) {
+	fmt.Fprintf(a.Stderr, "%s: ", text)
+	if a.Hide != nil {
+		restore, err := a.Hide()
+		if err != nil {
+			return "", fmt.Errorf("hide the password: %w", err)
+		}
+		defer fmt.Fprintln(a.Stderr)
+		defer restore()
+	}
+	return a.line(ctx)
+}
+
+// line reads one line of the input; all prompts of a run share the reader. A
+// read that is left because of an interrupt goes on in the background: the run
+// is over then.
+func (a *app) line(ctx context.Context) (string, error) {
 	r, ok := a.Stdin.(*bufio.Reader)
 	if !ok {
 		r = bufio.NewReader(a.Stdin)
 		a.Stdin = r
 	}
-	s, err := r.ReadString('\n')
-	if err != nil && s == "" {
-		return "", errAborted
+	type result struct {
+		text string
+		err  error
 	}
-	return strings.TrimRight(s, "\r\n"), nil
+	done := make(chan result, 1)
+	go func() {
+		s, err := r.ReadString('\n')
+		done <- result{s, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return "", errAborted
+	case got := <-done:
+		if got.err != nil && got.text == "" {
+			return "", errAborted
+		}
+		return strings.TrimRight(got.text, "\r\n"), nil
+	}
 }

@@ -69,6 +69,16 @@ func TestReadingCommandsPrintWhatTheReferencePrints(t *testing.T) {
 // atRevision replays the recorded changes up to a revision.
 func atRevision(t *testing.T, revision int64) *memory.Server {
 	t.Helper()
+	server := memory.New(func() time.Duration { return 0 })
+	for key, value := range keysAt(t, revision) {
+		server.Set(key, []byte(value))
+	}
+	return server
+}
+
+// keysAt are the keys, below the scope, at a revision.
+func keysAt(t *testing.T, revision int64) map[string]string {
+	t.Helper()
 	data, err := os.ReadFile("../cluster/testdata/etcd3/events.jsonl")
 	if err != nil {
 		t.Fatal(err)
@@ -87,16 +97,13 @@ func atRevision(t *testing.T, revision int64) *memory.Server {
 		if e.Rev > revision {
 			break
 		}
-		delete(keys, e.Key)
+		key := strings.SplitN(e.Key, "/", 4)[3]
+		delete(keys, key)
 		if e.Op == "PUT" {
-			keys[e.Key] = e.Value
+			keys[key] = e.Value
 		}
 	}
-	server := memory.New(func() time.Duration { return 0 })
-	for key, value := range keys {
-		server.Set(strings.SplitN(key, "/", 4)[3], []byte(value))
-	}
-	return server
+	return keys
 }
 
 // made is a store with keys written by hand.

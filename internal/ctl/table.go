@@ -101,7 +101,9 @@ func pretty(title string, columns []column, cells rows) string {
 		}
 		configs[i] = table.ColumnConfig{Number: i + 1, Align: align, AlignHeader: align}
 	}
-	t.AppendHeader(header)
+	if len(header) > 0 {
+		t.AppendHeader(header)
+	}
 	t.SetColumnConfigs(configs)
 	for _, r := range cells {
 		line := make(table.Row, len(r))

@@ -26,17 +26,27 @@ func usage(cmd *cobra.Command, format string, args ...any) error {
 // annotationArgs holds what follows a command's name in its usage line.
 const annotationArgs = "args"
 
-// command makes a command with what all of them have in common. At most
-// len(names) arguments are taken, any number if the last name ends in dots.
+// command makes a command with what all of them have in common. args is what
+// follows its name in the usage line: as many arguments are taken as it names,
+// any number if a name ends in dots; those that are not in brackets are required.
 func (a *app) command(name, args, short string) *cobra.Command {
 	c := &cobra.Command{Use: name, Short: short, SilenceErrors: true, SilenceUsage: true,
 		Annotations: map[string]string{annotationArgs: args}}
 	c.Flags().Bool("help", false, "Show this message and exit.")
 	c.Flags().SortFlags = false
 	c.SetFlagErrorFunc(flagProblem)
+	names := strings.Fields(args)[1:] // without [OPTIONS]
 	c.Args = func(cmd *cobra.Command, given []string) error {
-		most := len(strings.Fields(args)) - 1 // without [OPTIONS]
-		if strings.HasSuffix(args, "...") || len(given) <= most {
+		most, seen := len(names), 0
+		for _, name := range names {
+			if strings.HasPrefix(name, "[") {
+				continue
+			}
+			if seen++; seen > len(given) {
+				return usage(cmd, "Missing argument '%s'.%s", name, choices(name))
+			}
+		}
+		if strings.Contains(args, "...") || len(given) <= most {
 			return nil
 		}
 		extra := given[most:]
@@ -47,6 +57,15 @@ func (a *app) command(name, args, short string) *cobra.Command {
 		return usage(cmd, "Got unexpected extra argument%s (%s)", plural, strings.Join(extra, " "))
 	}
 	return c
+}
+
+// choices names what a required argument written as {A|B} may be.
+func choices(name string) string {
+	words, ok := strings.CutPrefix(name, "{")
+	if !ok {
+		return ""
+	}
+	return " Choose from:\n\t" + strings.ReplaceAll(strings.TrimSuffix(words, "}"), "|", ",\n\t")
 }
 
 func usageLine(cmd *cobra.Command) string {
@@ -199,6 +218,9 @@ func printHelp(cmd *cobra.Command, _ []string) {
 		}
 	}
 	printPairs(cmd, "Commands", commands)
+	if cmd.Example != "" {
+		fmt.Fprintf(w, "\nExamples:\n%s\n", cmd.Example)
+	}
 }
 
 func printPairs(cmd *cobra.Command, title string, pairs [][2]string) {

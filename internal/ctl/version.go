@@ -3,17 +3,12 @@ package ctl
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"slices"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"tamada/internal/cluster"
 )
-
-// versionTimeout is how long a member may take to tell its version.
-const versionTimeout = 5 * time.Second
 
 func (a *app) versionCommand() *cobra.Command {
 	var g group
@@ -63,15 +58,9 @@ func (a *app) memberVersions(cmd *cobra.Command, scope, names []string, g *group
 }
 
 func (a *app) memberVersion(ctx context.Context, client *members, m *cluster.Member) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
-	defer cancel()
-	answer, err := client.do(ctx, m, http.MethodGet, "/patroni", nil)
+	doc, err := client.status(ctx, m)
 	if err != nil {
 		return "", err
-	}
-	doc, err := cluster.ParseObject(answer.body) // whatever the status: it carries the document
-	if err != nil {
-		return "", fmt.Errorf("the answer with status %d is not a status document: %w", answer.status, err)
 	}
 	compat, _ := doc.Object("patroni").String("version")
 	text := "Patroni " + compat

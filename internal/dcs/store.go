@@ -149,3 +149,11 @@ func IfVersion(v cluster.Version) Condition {
 func (c Condition) Want() (any, absent bool, version cluster.Version) {
 	return c.kind == 0, c.kind == 1, c.version
 }
+
+// Lister is a store that can also name the clusters beside its own. It serves
+// the command line's completion; nothing else needs it, and a store may do
+// without.
+type Lister interface {
+	// Scopes names the clusters in the store's namespace, sorted.
+	Scopes(ctx context.Context) ([]string, error)
+}

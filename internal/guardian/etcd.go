@@ -7,14 +7,14 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"tamada/internal/postgres/proc"
 )
 
 // member is the process of the embedded etcd member: started before the agent,
 // restarted with growing pauses when it ends, and stopped last, because the
 // agent's farewell goes through it.
 type member struct {
-	pid     int
+	child
 	started Instant
 	crashes int
 	startAt Instant
@@ -22,20 +22,35 @@ type member struct {
 
 const etcdStopTimeout = 10 * time.Second
 
-func (m *member) start(p *process) {
-	if len(p.Etcd) == 0 {
+// ensure takes over a member that runs already, or starts one.
+func (m *member) ensure(p *process) {
+	if len(p.Etcd) == 0 || m.pid != 0 {
 		return
 	}
+	if h := p.readRecord().Etcd.open(); h != nil {
+		m.child = child{pid: h.PID(), start: h.Start(), handle: h}
+		m.started = Now()
+		p.watch(h)
+		return
+	}
+	m.launch(p)
+}
+
+func (m *member) launch(p *process) {
 	m.startAt = 0
+	m.started = Now()
 	pid, err := syscall.ForkExec(p.Etcd[0], p.Etcd, &syscall.ProcAttr{
 		Env: os.Environ(), Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{Setsid: true}})
-	m.started = Now()
 	if err != nil {
 		p.Log.Error("could not start the etcd member", "error", err)
 		m.plan()
 		return
 	}
-	m.pid = pid
+	m.child = child{pid: pid, own: true}
+	if s, err := proc.ReadStat(pid); err == nil {
+		m.start = s.Start
+	}
+	p.writeRecord()
 }
 
 // plan sets when to start again.
@@ -47,17 +62,16 @@ func (m *member) plan() {
 	m.crashes++
 }
 
-func (m *member) ended(p *process, status unix.WaitStatus) {
-	m.pid = 0
+func (m *member) ended(p *process, how string) {
+	m.child = child{}
 	m.plan()
-	p.Log.Error("the etcd member has ended; it is started again", "status", describe(status), "in", (m.startAt - Now()).Round(time.Millisecond).String())
-	p.alarm.Set(m.startAt)
+	p.Log.Error("the etcd member has ended; it is started again", "how", how, "in", (m.startAt - Now()).Round(time.Millisecond).String())
 	p.handle(Tick{})
 }
 
 func (m *member) tick(p *process) {
 	if m.pid == 0 && m.startAt > 0 && Now() >= m.startAt {
-		m.start(p)
+		m.launch(p)
 	}
 }
 
@@ -66,14 +80,17 @@ func (m *member) stop(p *process) {
 	if m.pid == 0 {
 		return
 	}
-	_ = syscall.Kill(m.pid, syscall.SIGTERM)
-	for end := Now() + etcdStopTimeout; Now() < end; {
-		var status unix.WaitStatus
-		if pid, err := unix.Wait4(m.pid, &status, unix.WNOHANG, nil); pid == m.pid || err != nil {
+	h := m.handle
+	if h == nil {
+		var err error
+		if h, err = proc.Open(m.pid, m.start); err != nil {
 			return
 		}
-		time.Sleep(10 * time.Millisecond)
+	}
+	_ = h.Signal(syscall.SIGTERM)
+	if h.WaitFor(etcdStopTimeout) {
+		return
 	}
 	p.Log.Warn("the etcd member did not stop in time and is killed", "after", etcdStopTimeout.String())
-	_ = syscall.Kill(m.pid, syscall.SIGKILL)
+	_ = h.Signal(syscall.SIGKILL)
 }

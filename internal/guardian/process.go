@@ -10,7 +10,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -35,35 +34,52 @@ type Options struct {
 // process is the running guardian. One goroutine owns it.
 type process struct {
 	Options
-	policy   Policy
-	alarm    *Alarm
-	listener *os.File
-	lock     *os.File
+	policy Policy
+	alarm  *Alarm
+	lock   *os.File
+	socket *net.UnixListener
+	listen *os.File // socket of the REST API; nil until an adopted agent has brought it
 
-	agentPID int
-	conn     *net.UnixConn
-	inbox    chan inbound
-	fenced   chan struct{}
-	etcd     member
-	exit     *int
+	agent child
+	etcd  member
+	conn  *net.UnixConn // to the agent
+	asker *net.UnixConn // to whoever asked for an upgrade
+
+	inbox   chan inbound
+	gone    chan int // pids of watched processes that are not our children
+	fenced  chan struct{}
+	orphanT Instant // until when an agent that runs already is waited for; 0: none is
+	exit    *int
+}
+
+// child is a process that we look after: our own child, or one that we adopted
+// and cannot reap.
+type child struct {
+	pid    int
+	start  uint64
+	handle *proc.Handle
+	own    bool
 }
 
 type inbound struct {
 	conn   *net.UnixConn
 	msg    message
+	file   *os.File
 	closed bool
 }
 
 // Run is the life of the guardian; it returns the exit code of the service. It
 // must own the process: it reaps every child, also those of PostgreSQL.
 func Run(o Options) (int, error) {
-	p := &process{Options: o, inbox: make(chan inbound, 16), fenced: make(chan struct{}, 1)}
+	p := &process{Options: o, inbox: make(chan inbound, 64), gone: make(chan int, 8), fenced: make(chan struct{}, 1)}
+	signals := make(chan os.Signal, 64)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGCHLD, syscall.SIGUSR2)
 	if err := p.prepare(); err != nil {
 		return 1, err
 	}
-	signals := make(chan os.Signal, 64)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGCHLD)
-	p.etcd.start(p)
+	go p.accept()
+	p.etcd.ensure(p)
+	p.reap() // what ended while we had no handler
 	p.handle(Tick{})
 	for p.exit == nil {
 		select {
@@ -71,10 +87,11 @@ func Run(o Options) (int, error) {
 			p.signalled(s)
 		case <-p.alarm.C:
 			p.alarm.Fired()
-			p.etcd.tick(p)
-			p.handle(Tick{})
+			p.tick()
 		case in := <-p.inbox:
 			p.received(in)
+		case pid := <-p.gone:
+			p.ended(pid, "it is gone")
 		case <-p.fenced:
 			p.handle(Fenced{})
 		}
@@ -83,27 +100,44 @@ func Run(o Options) (int, error) {
 	return *p.exit, nil
 }
 
-// prepare takes what there can be only one of: the lock of the data folder and
-// the socket of the REST API.
-func (p *process) prepare() error {
-	if err := p.takeLock(); err != nil {
-		return err
-	}
-	l, err := Listen(p.Listen)
-	if err != nil {
-		return err
-	}
-	p.listener, err = l.(*net.TCPListener).File()
-	l.Close() // the duplicate stays open
-	if err != nil {
-		return fmt.Errorf("socket of the REST API %s: %w", p.Listen, err)
-	}
+// prepare takes what there can be only one of: the lock of the data folder, the
+// guardian's socket and the socket of the REST API. A guardian that runs already
+// is asked to give them up, or ended when it is frozen.
+func (p *process) prepare() (err error) {
 	// PostgreSQL and the agents' children become ours when their parent dies.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		return fmt.Errorf("become the reaper of orphaned processes: %w", err)
 	}
-	p.alarm, err = NewAlarm()
-	return err
+	if p.alarm, err = NewAlarm(); err != nil {
+		return err
+	}
+	again, err := p.resume()
+	if err != nil || again {
+		return err
+	}
+	if p.lock, err = p.takeLock(); err != nil {
+		return err
+	}
+	if p.socket, err = listenSocket(p.StateDir); err != nil {
+		return err
+	}
+	if p.findOrphan() || p.listen != nil {
+		return nil // the agent that runs holds the socket of the REST API and will bring it
+	}
+	return p.openListener()
+}
+
+func (p *process) openListener() error {
+	l, err := Listen(p.Listen)
+	if err != nil {
+		return err
+	}
+	defer l.Close() // the duplicate stays open
+	p.listen, err = l.(*net.TCPListener).File()
+	if err != nil {
+		return fmt.Errorf("socket of the REST API %s: %w", p.Listen, err)
+	}
+	return nil
 }
 
 // Listen opens the socket of the REST API. An empty host, or *, means all
@@ -135,27 +169,37 @@ func splitAddress(address string) (host, port string, err error) {
 	return host, port, nil
 }
 
-// takeLock makes sure that there is one guardian for a data folder.
-func (p *process) takeLock() error {
-	path := filepath.Join(p.StateDir, "guardian.lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return fmt.Errorf("lock file of the guardian: %w", err)
+// accept takes connections: the agent's, an operator's, another guardian's.
+func (p *process) accept() {
+	for {
+		c, err := p.socket.AcceptUnix()
+		if err != nil {
+			return
+		}
+		if _, err := peer(c); err != nil {
+			p.Log.Warn("refused a connection to the guardian's socket", "error", err)
+			c.Close()
+			continue
+		}
+		go p.read(c)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		owner, _ := os.ReadFile(path)
-		f.Close()
-		return fmt.Errorf("another tamada already runs for %s (process %s, lock %s): stop it first", p.DataDir, strings.TrimSpace(string(owner)), path)
-	}
-	if err := f.Truncate(0); err != nil {
-		return fmt.Errorf("lock file of the guardian: %w", err)
-	}
-	if _, err := f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0); err != nil {
-		return fmt.Errorf("lock file of the guardian: %w", err)
-	}
-	p.lock = f
-	return nil
 }
+
+func (p *process) read(c *net.UnixConn) {
+	defer c.Close()
+	for {
+		m, file, err := receive(c)
+		if err != nil && m.Type == "" && !errors.Is(err, net.ErrClosed) && !isEOF(err) {
+			p.Log.Warn("a connection to the guardian's socket is closed", "error", err)
+		}
+		p.inbox <- inbound{c, m, file, err != nil}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func isEOF(err error) bool { return err != nil && strings.Contains(err.Error(), "EOF") }
 
 // handle feeds the policy and executes what it wants.
 func (p *process) handle(ev Event) {
@@ -170,22 +214,37 @@ func (p *process) handle(ev Event) {
 		}
 	}
 	at := p.policy.WakeAt()
-	if t := p.etcd.startAt; t > 0 && (at == 0 || t < at) {
-		at = t
+	for _, t := range []Instant{p.orphanT, p.etcd.startAt} {
+		if t > 0 && (at == 0 || t < at) {
+			at = t
+		}
 	}
 	p.alarm.Set(at)
+}
+
+func (p *process) tick() {
+	p.etcd.tick(p)
+	if p.orphanT > 0 && Now() >= p.orphanT {
+		p.endOrphan()
+	}
+	p.handle(Tick{})
 }
 
 func (p *process) execute(e Effect) Event {
 	switch e := e.(type) {
 	case StartAgent:
-		return p.startAgent()
+		return p.startAgent(e.Binary)
 	case StopAgent:
-		_ = syscall.Kill(p.agentPID, syscall.SIGTERM)
+		p.signalAgent(syscall.SIGTERM)
+	case KillAgent:
+		p.Log.Error("killing the agent; PostgreSQL runs on, and a new agent goes on with its lease", "pid", p.agent.pid, "reason", e.Why)
+		p.signalAgent(syscall.SIGKILL)
+	case LetGo:
+		p.tell(message{Type: msgLetGo})
+	case Upgraded:
+		p.upgraded(e)
 	case Ack:
-		if err := send(p.conn, message{Type: msgAck, Seq: e.Seq}); err != nil {
-			p.Log.Warn("could not acknowledge a deadline to the agent", "error", err)
-		}
+		p.tell(message{Type: msgAck, Seq: e.Seq})
 	case Fence:
 		p.fence(e.Deadline)
 	case Exit:
@@ -194,64 +253,55 @@ func (p *process) execute(e Effect) Event {
 	return nil
 }
 
-// startAgent starts an agent in a session of its own, so that one signal to a
-// process group cannot take both.
-func (p *process) startAgent() Event {
-	ours, theirs, err := socketPair()
-	if err != nil {
-		p.Log.Error("could not start the agent", "error", err)
-		return AgentExited{}
+// tell sends to the agent. One that does not read is found out by its silence.
+func (p *process) tell(m message) {
+	if p.conn == nil {
+		return
 	}
-	defer theirs.Close()
-	env := append(os.Environ(), envSocket+"=3", envListen+"=4")
-	pid, err := syscall.ForkExec(p.Agent[0], p.Agent, &syscall.ProcAttr{
-		Env: env, Files: []uintptr{0, 1, 2, theirs.Fd(), p.listener.Fd()},
-		Sys: &syscall.SysProcAttr{Setsid: true}})
-	if err != nil {
-		ours.Close()
-		p.Log.Error("could not start the agent", "command", p.Agent[0], "error", err)
-		return AgentExited{}
-	}
-	p.agentPID, p.conn = pid, ours
-	go p.readAgent(ours)
-	return AgentStarted{}
-}
-
-func (p *process) readAgent(c *net.UnixConn) {
-	defer c.Close()
-	for {
-		m, err := receive(c)
-		p.inbox <- inbound{c, m, err != nil}
-		if err != nil {
-			return
-		}
+	if err := send(p.conn, m, nil); err != nil {
+		p.Log.Warn("could not send to the agent", "message", m.Type, "error", err)
 	}
 }
 
-// received takes one message of the present agent; one of an agent that is gone
-// means nothing.
 func (p *process) received(in inbound) {
-	if in.conn == p.conn && !in.closed {
-		p.message(in.msg)
+	if in.closed {
+		if in.conn == p.conn {
+			p.conn = nil
+		}
+		if in.conn == p.asker {
+			p.asker = nil
+		}
+		return
+	}
+	switch in.msg.Type {
+	case msgHello:
+		p.hello(in)
+	case msgUpgrade:
+		p.upgradeAsked(in)
+	case msgTakeover:
+		p.giveUp(in.conn)
+	default:
+		if in.conn == p.conn {
+			p.message(in.msg)
+		}
 	}
 }
 
 func (p *process) message(m message) {
 	switch m.Type {
-	case msgHello:
-		w := message{Type: msgWelcome}
-		if a := p.policy.Armed(); a != nil {
-			w.Deadline, w.Session, w.Created, w.TTL = a.Deadline, a.Session, a.Created, a.TTL
+	case msgSign:
+		if m.Answer {
+			p.tell(message{Type: msgPong})
 		}
-		if err := send(p.conn, w); err != nil {
-			p.Log.Warn("could not greet the agent", "error", err)
-		}
+		p.handle(Sign{Next: m.Next})
+	case msgWorks:
+		p.handle(Works{})
 	case msgArm:
-		p.handle(ArmedMsg{Seq: m.Seq, Armed: Armed{Deadline: m.Deadline, Session: m.Session, Created: m.Created, TTL: m.TTL}})
+		p.handle(ArmedMsg{Seq: m.Seq, Armed: *m.armed()})
 	case msgDisarm:
 		p.handle(Disarmed{})
 	case msgBye:
-		p.handle(Goodbye{Code: m.Code, LeavePostgres: m.Leave})
+		p.handle(Goodbye{Code: m.Code, LeavePostgres: m.Leave, Handover: m.Handover})
 	}
 }
 
@@ -260,54 +310,45 @@ func (p *process) signalled(s os.Signal) {
 	case syscall.SIGCHLD:
 		p.reap()
 	case syscall.SIGHUP:
-		if p.agentPID > 0 {
-			_ = syscall.Kill(p.agentPID, syscall.SIGHUP)
-		}
+		p.signalAgent(syscall.SIGHUP)
+	case syscall.SIGUSR2:
+		p.handle(Upgrade{Binary: ""})
 	default:
 		p.handle(Terminate{})
 	}
 }
 
-// reap takes every child that has ended: the agent, the etcd member, and what
-// PostgreSQL left. A postmaster that is not reaped would make the next start
-// fail on its postmaster.pid.
+// reap takes every child that has ended or was stopped: the agent, the etcd
+// member, and what PostgreSQL left. A postmaster that is not reaped would make
+// the next start fail on its postmaster.pid.
 func (p *process) reap() {
 	for {
 		var status unix.WaitStatus
-		pid, err := unix.Wait4(-1, &status, unix.WNOHANG, nil)
+		pid, err := unix.Wait4(-1, &status, unix.WNOHANG|unix.WUNTRACED, nil)
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
 		if err != nil || pid <= 0 {
 			return
 		}
-		switch pid {
-		case p.agentPID:
-			p.agentPID = 0
-			p.agentEnded(status)
-		case p.etcd.pid:
-			p.etcd.ended(p, status)
+		switch {
+		case status.Stopped() && pid == p.agent.pid:
+			p.handle(AgentStopped{})
+		case status.Stopped():
+		default:
+			p.ended(pid, describe(status))
 		}
 	}
 }
 
-// agentEnded first takes what the agent said before it died: a goodbye that is
-// still on its way must not look like a crash.
-func (p *process) agentEnded(status unix.WaitStatus) {
-	late := time.After(time.Second) // a child of the agent may hold the socket open
-	for open := true; open; {
-		select {
-		case in := <-p.inbox:
-			p.received(in)
-			open = in.conn != p.conn || !in.closed
-		case <-late:
-			open = false
-		}
+// ended is the end of a process that we look after.
+func (p *process) ended(pid int, how string) {
+	switch pid {
+	case p.agent.pid:
+		p.agentEnded(how)
+	case p.etcd.pid:
+		p.etcd.ended(p, how)
 	}
-	if !p.policy.leaving {
-		p.Log.Error("the agent has ended unexpectedly; PostgreSQL runs on, a new agent is started", "status", describe(status))
-	}
-	p.handle(AgentExited{})
 }
 
 func describe(s unix.WaitStatus) string {
@@ -317,22 +358,37 @@ func describe(s unix.WaitStatus) string {
 	return "exit code " + strconv.Itoa(s.ExitStatus())
 }
 
+// watch waits for the end of a process that is not our child.
+func (p *process) watch(h *proc.Handle) {
+	go func() {
+		if h.Wait(context.Background()) == nil {
+			p.gone <- h.PID()
+		}
+	}()
+}
+
 // fence kills the instance. Being wrong here costs a crash recovery; not doing
 // it could leave two primaries.
 func (p *process) fence(deadline Instant) {
 	p.Log.Error("the lease has ended and was not renewed: killing PostgreSQL, so that there are never two primaries",
 		"data_dir", p.DataDir, "late", (Now() - deadline).Round(time.Millisecond).String())
 	go func() {
-		for {
-			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-			err := proc.KillAll(ctx, p.DataDir, KillGrace, p.Names...)
-			cancel()
-			if err == nil {
-				break
-			}
-			p.Log.Error("could not kill every process of PostgreSQL; trying again", "data_dir", p.DataDir, "error", err)
+		for KillInstance(p.DataDir, p.Names) != nil {
+			p.Log.Error("could not kill every process of PostgreSQL; trying again", "data_dir", p.DataDir)
 		}
 		p.Log.Warn("no process of PostgreSQL is left", "data_dir", p.DataDir)
 		p.fenced <- struct{}{}
 	}()
+}
+
+// fenceRound bounds one try to kill an instance.
+const fenceRound = 10 * time.Second
+
+// KillInstance kills every process of the instance in dataDir and returns when none
+// is left, or with an error after ten seconds. names are names of the server
+// program besides postgres.
+func KillInstance(dataDir string, names []string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), fenceRound)
+	defer cancel()
+	return proc.KillAll(ctx, dataDir, KillGrace, names...)
 }

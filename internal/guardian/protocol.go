@@ -8,20 +8,28 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// Protocol is the version of the messages between agent and guardian. Fields
-// may be added; a reader ignores what it does not know. It is raised only when
-// old readers would misunderstand.
+// Protocol is the version of the messages with a guardian. Fields may be added;
+// a reader ignores what it does not know. It is raised only when old readers
+// would misunderstand.
 const Protocol = 1
 
-// maxMessage bounds one message; all of ours are far smaller.
-const maxMessage = 4096
+const (
+	socketName = "guardian.sock"
+	lockName   = "guardian.lock"
+	stateName  = "guardian.json"
 
-// message is one message in either direction.
+	maxMessage  = 4096 // one message; all of ours are far smaller
+	sendTimeout = time.Second
+)
+
+// message is one message in any direction.
 type message struct {
 	Version int    `json:"v"`
 	Type    string `json:"t"`
@@ -30,71 +38,109 @@ type message struct {
 	Deadline Instant       `json:"deadline,omitempty"` // nanoseconds of CLOCK_BOOTTIME
 	Session  string        `json:"session,omitempty"`
 	Created  int64         `json:"created,omitempty"`
-	TTL      time.Duration `json:"ttl,omitempty"` // nanoseconds
+	TTL      time.Duration `json:"ttl,omitempty"`  // nanoseconds
+	Next     time.Duration `json:"next,omitempty"` // nanoseconds
 
-	Code  int  `json:"code,omitempty"`
-	Leave bool `json:"leave,omitempty"`
+	Code     int    `json:"code,omitempty"`
+	Leave    bool   `json:"leave,omitempty"`
+	Handover bool   `json:"handover,omitempty"`
+	Answer   bool   `json:"answer,omitempty"`
+	Binary   string `json:"binary,omitempty"`
+	Err      string `json:"err,omitempty"`
 }
 
 // The types of messages.
 const (
-	msgHello   = "hello"   // agent: I am there
-	msgArm     = "arm"     // agent: a deadline
-	msgDisarm  = "disarm"  // agent: nothing to guard
-	msgBye     = "bye"     // agent: I end on purpose
-	msgWelcome = "welcome" // guardian: what I have in force
-	msgAck     = "ack"     // guardian: I know the deadline
+	msgHello    = "hello"    // agent: I am there; with what I hold, if you did not start me
+	msgSign     = "sign"     // agent: I live
+	msgWorks    = "works"    // agent: I do my work
+	msgArm      = "arm"      // agent: a deadline
+	msgDisarm   = "disarm"   // agent: nothing to guard
+	msgBye      = "bye"      // agent: I end on purpose
+	msgWelcome  = "welcome"  // guardian: what I have in force
+	msgAck      = "ack"      // guardian: I know the deadline
+	msgPong     = "pong"     // guardian: I live
+	msgLetGo    = "letgo"    // guardian: make room for your successor
+	msgUpgrade  = "upgrade"  // operator: run agents of this program
+	msgUpgraded = "upgraded" // guardian: how that ended
+	msgTakeover = "takeover" // another guardian: I take your place
+	msgYours    = "yours"    // guardian: take it; with the socket of the REST API
 )
 
-// socketPair makes the two ends of a connection that keeps messages apart.
-func socketPair() (ours *net.UnixConn, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, os.NewSyscallError("socketpair", err)
+func armedMessage(typ string, a *Armed) message {
+	m := message{Type: typ}
+	if a != nil {
+		m.Deadline, m.Session, m.Created, m.TTL = a.Deadline, a.Session, a.Created, a.TTL
 	}
-	ours, err = fileConn(os.NewFile(uintptr(fds[0]), "guardian"))
-	theirs = os.NewFile(uintptr(fds[1]), "agent")
-	if err != nil {
-		theirs.Close()
-	}
-	return ours, theirs, err
+	return m
 }
 
-func fileConn(f *os.File) (*net.UnixConn, error) {
-	defer f.Close() // FileConn has duplicated it
-	c, err := net.FileConn(f)
-	if err != nil {
-		return nil, fmt.Errorf("connection between agent and guardian: %w", err)
+func (m *message) armed() *Armed {
+	if m.Deadline == 0 {
+		return nil
 	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		c.Close()
-		return nil, errors.New("connection between agent and guardian: not a Unix socket")
-	}
-	return u, nil
+	return &Armed{Deadline: m.Deadline, Session: m.Session, Created: m.Created, TTL: m.TTL}
 }
 
-func send(c *net.UnixConn, m message) error {
+// send sends one message, with a descriptor if file is not nil.
+func send(c *net.UnixConn, m message, file *os.File) error {
 	m.Version = Protocol
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
 	// The other side reads at once or is frozen; never wait for it.
-	if err := c.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
 		return err
 	}
-	_, err = c.Write(b)
+	var rights []byte
+	if file != nil {
+		rights = unix.UnixRights(int(file.Fd()))
+	}
+	_, _, err = c.WriteMsgUnix(b, rights, nil)
 	return err
 }
 
-func receive(c *net.UnixConn) (message, error) {
+// receive reads one message and the descriptor that came with it, if any.
+func receive(c *net.UnixConn) (message, *os.File, error) {
 	var buf [maxMessage]byte
-	n, err := c.Read(buf[:])
+	var oob [64]byte
+	n, on, _, _, err := c.ReadMsgUnix(buf[:], oob[:])
 	if err != nil {
-		return message{}, err
+		return message{}, nil, err
 	}
-	return decode(buf[:n])
+	if n == 0 {
+		return message{}, nil, net.ErrClosed
+	}
+	file, err := receivedFile(oob[:on])
+	if err != nil {
+		return message{}, nil, err
+	}
+	m, err := decode(buf[:n])
+	if err != nil && file != nil {
+		file.Close()
+		file = nil
+	}
+	return m, file, err
+}
+
+func receivedFile(oob []byte) (*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	list, err := unix.ParseSocketControlMessage(oob)
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	fds, err := unix.ParseUnixRights(&list[0])
+	if err != nil || len(fds) == 0 {
+		return nil, err
+	}
+	for _, fd := range fds[1:] {
+		unix.Close(fd)
+	}
+	unix.CloseOnExec(fds[0])
+	return os.NewFile(uintptr(fds[0]), "received"), nil
 }
 
 // decode reads one message; a version that we do not know is an error that says
@@ -102,10 +148,78 @@ func receive(c *net.UnixConn) (message, error) {
 func decode(b []byte) (message, error) {
 	var m message
 	if err := json.Unmarshal(b, &m); err != nil {
-		return message{}, fmt.Errorf("message between agent and guardian: %w", err)
+		return message{}, fmt.Errorf("message of a guardian or agent: %w", err)
 	}
 	if m.Version != Protocol {
-		return message{}, fmt.Errorf("message between agent and guardian: protocol version %d, this program speaks %d", m.Version, Protocol)
+		return message{}, fmt.Errorf("message of a guardian or agent: protocol version %d, this program speaks %d; bring both to one version", m.Version, Protocol)
 	}
 	return m, nil
+}
+
+// shortPath names a file in a folder by a path that fits into a socket address,
+// however long the folder's own is. It is good as long as dir is open.
+func shortPath(dir *os.File, name string) string {
+	return "/proc/self/fd/" + strconv.Itoa(int(dir.Fd())) + "/" + name
+}
+
+// dial connects to the guardian of a state folder.
+func dial(stateDir string) (*net.UnixConn, error) {
+	dir, err := os.Open(stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: shortPath(dir, socketName), Net: "unixpacket"})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the guardian at %s: %w", filepath.Join(stateDir, socketName), err)
+	}
+	if _, err := peer(c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// listenSocket opens the socket of a guardian; an old one is replaced, because
+// whoever holds the lock is the only guardian.
+func listenSocket(stateDir string) (*net.UnixListener, error) {
+	dir, err := os.Open(stateDir)
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	path := shortPath(dir, socketName)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("socket of the guardian: %w", err)
+	}
+	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return nil, fmt.Errorf("socket of the guardian: %w", err)
+	}
+	l.SetUnlinkOnClose(false) // a successor may have made its own by then
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("socket of the guardian: %w", err)
+	}
+	return l, nil
+}
+
+// peer is the process at the other end. It must belong to the same user, or to
+// root: everybody else has no business here.
+func peer(c *net.UnixConn) (*unix.Ucred, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var cred *unix.Ucred
+	if cerr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); cerr != nil {
+		return nil, cerr
+	}
+	if err != nil {
+		return nil, fmt.Errorf("socket of the guardian: %w", err)
+	}
+	if me := os.Geteuid(); int(cred.Uid) != me && cred.Uid != 0 && me != 0 {
+		return nil, fmt.Errorf("the socket of the guardian belongs to user %d, not to %d: another user's tamada uses this state folder", cred.Uid, os.Geteuid())
+	}
+	return cred, nil
 }

@@ -16,6 +16,9 @@ func (p *Policy) beginUpgrade(now Instant, binary string) []Effect {
 	return []Effect{LetGo{}}
 }
 
+// makingRoom tells whether the present agent ends because it is asked to.
+func (p *Policy) makingRoom() bool { return p.upgrade != nil && !p.upgrade.begun && p.killedAt == 0 }
+
 // works notes that the agent does its work; of a new version that is what was
 // waited for.
 func (p *Policy) works() []Effect {

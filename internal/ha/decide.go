@@ -104,6 +104,11 @@ func identity(v *View) (Outcome, bool) {
 		return wait("data dir for the cluster is not empty, but system ID is invalid; consider doing reinitialize"), true
 	case cluster.ValidSysid(theirs) && mine != theirs && v.paused():
 		return identityWhilePaused(v, theirs)
+	case cluster.ValidSysid(theirs) && mine != theirs && v.Instance.Running && !v.failed(TaskStop):
+		// Left alone it would go on as a primary that nobody watches (trap 26).
+		o := do(StopPostgres{Leading: v.hasLock()}, "stopping PostgreSQL, because it belongs to a different cluster")
+		o.note(Critical, "system ID mismatch, node %s belongs to a different cluster: %s != %s", v.Me, theirs, mine)
+		return o, true
 	case cluster.ValidSysid(theirs) && mine != theirs:
 		o := do(Exit{Code: 1}, "")
 		o.note(Critical, "system ID mismatch, node %s belongs to a different cluster: %s != %s", v.Me, theirs, mine)

@@ -82,6 +82,10 @@ type Clone struct{ From cluster.Member }
 // still exactly as seen.
 type AcquireLeader struct{ Reclaim *cluster.Leader }
 
+// AskFailsafe asks every other member of the topology for its promise not to
+// race, so that a primary without the store may go on.
+type AskFailsafe struct{ Members *cluster.Object }
+
 // ReleaseLeader deletes our leader key. LSN, when not 0, is published before as
 // the last position of this primary.
 type ReleaseLeader struct {
@@ -89,8 +93,15 @@ type ReleaseLeader struct {
 	Why string
 }
 
-// Promote makes the replica a primary. The lease is held.
-type Promote struct{}
+// AnnouncePromotion writes into the store, before a promotion, that it is about
+// to begin. The promotion follows when that is written.
+type AnnouncePromotion struct{ Promotion cluster.Promotion }
+
+// Promote makes the replica a primary. The lease is held, and the promotion was
+// announced. Timeline is the least number that the new timeline may have: a
+// smaller one may have been chosen by a leader of whom only the announcement is
+// known.
+type Promote struct{ Timeline cluster.Timeline }
 
 // StartPrimary starts a stopped server as a primary that redoes its own WAL.
 type StartPrimary struct{}
@@ -113,6 +124,8 @@ type Demote struct {
 	Mode       DemoteMode
 	Action     string
 	Checkpoint bool
+	// Hung: the server does not react; its processes are killed one by one.
+	Hung bool
 }
 
 // ClearFailover empties the failover key, if it is still as seen.
@@ -188,37 +201,39 @@ type Exit struct {
 	LeavePostgres bool
 }
 
-func (Wait) decision()             {}
-func (Observe) decision()          {}
-func (PollPeers) decision()        {}
-func (TakeInitialize) decision()   {}
-func (BootstrapCluster) decision() {}
-func (RunPostBootstrap) decision() {}
-func (FinishBootstrap) decision()  {}
-func (CancelBootstrap) decision()  {}
-func (Clone) decision()            {}
-func (AcquireLeader) decision()    {}
-func (ReleaseLeader) decision()    {}
-func (Promote) decision()          {}
-func (StartPrimary) decision()     {}
-func (ResumePrimary) decision()    {}
-func (StartReplica) decision()     {}
-func (CrashRecover) decision()     {}
-func (Demote) decision()           {}
-func (CompareTimelines) decision() {}
-func (Rewind) decision()           {}
-func (Reinitialize) decision()     {}
-func (Follow) decision()           {}
-func (ResumeReplay) decision()     {}
-func (WriteInitialize) decision()  {}
-func (WriteConfig) decision()      {}
-func (CancelTask) decision()       {}
-func (StopPostgres) decision()     {}
-func (Exit) decision()             {}
-func (ClearFailover) decision()    {}
-func (KeepCandidate) decision()    {}
-func (Restart) decision()          {}
-func (DropRestart) decision()      {}
+func (Wait) decision()              {}
+func (Observe) decision()           {}
+func (PollPeers) decision()         {}
+func (TakeInitialize) decision()    {}
+func (BootstrapCluster) decision()  {}
+func (RunPostBootstrap) decision()  {}
+func (FinishBootstrap) decision()   {}
+func (CancelBootstrap) decision()   {}
+func (Clone) decision()             {}
+func (AcquireLeader) decision()     {}
+func (ReleaseLeader) decision()     {}
+func (AnnouncePromotion) decision() {}
+func (Promote) decision()           {}
+func (StartPrimary) decision()      {}
+func (ResumePrimary) decision()     {}
+func (StartReplica) decision()      {}
+func (CrashRecover) decision()      {}
+func (Demote) decision()            {}
+func (CompareTimelines) decision()  {}
+func (Rewind) decision()            {}
+func (Reinitialize) decision()      {}
+func (Follow) decision()            {}
+func (ResumeReplay) decision()      {}
+func (WriteInitialize) decision()   {}
+func (WriteConfig) decision()       {}
+func (CancelTask) decision()        {}
+func (StopPostgres) decision()      {}
+func (Exit) decision()              {}
+func (AskFailsafe) decision()       {}
+func (ClearFailover) decision()     {}
+func (KeepCandidate) decision()     {}
+func (Restart) decision()           {}
+func (DropRestart) decision()       {}
 
 // wait is an outcome that does nothing and says why.
 func wait(format string, args ...any) Outcome {

@@ -59,7 +59,7 @@ func StatusKey(v *View, slots []cluster.Slot, retain []string, agent *cluster.Ag
 		return cluster.Status{}, false
 	}
 	old := v.DCS.Cluster.Status
-	s := cluster.Status{LSN: v.Instance.LSN, Agent: agent, Extra: old.Extra}
+	s := cluster.Status{LSN: v.Instance.LSN, Agent: agent, Promotion: old.Promotion, Extra: old.Extra}
 	if v.Settings.MemberSlotsTTL > 0 && v.Settings.UseSlots {
 		own := cluster.SlotName(v.Me)
 		s.Slots = append(slices.Clone(slots), cluster.Slot{Name: own, LSN: v.Instance.LSN})

@@ -93,6 +93,11 @@ func eligible(v *View) eligibility {
 		e := eligibility{}
 		e.outcome.note(Warning, "My timeline %d is behind last known cluster timeline %d", i.Timeline, history)
 		return e
+	case i.Primary() && i.Answers && announcedSince(v, i.Timeline) && v.DCS.Cluster.Status.Promotion.Leader != v.Me:
+		e := eligibility{}
+		e.outcome.note(Warning, "My timeline %d is behind timeline %d, to which %s was promoted", i.Timeline, v.DCS.Cluster.Status.Promotion.Timeline,
+			v.DCS.Cluster.Status.Promotion.Leader)
+		return e
 	case i.Primary():
 		return eligibility{verdict: yes}
 	case v.Divergence.Broken:
@@ -103,6 +108,12 @@ func eligible(v *View) eligibility {
 		return eligibility{}
 	case v.DCS.Cluster.Failover.Pending():
 		return requestedElsewhere(v)
+	case v.Settings.FailsafeMode && v.DCS.Cluster.Failsafe.Len() > 0 && !listed(v.DCS.Cluster.Failsafe, v.Me):
+		return eligibility{} // a primary without the store did not ask us
+	case v.Health.FailingSince > 0:
+		e := eligibility{}
+		e.outcome.note(Warning, "not fit to lead: %s", v.Health.Why)
+		return e
 	case v.Watchdog.Unusable:
 		e := eligibility{}
 		e.outcome.note(Warning, "Watchdog device is not usable")

@@ -1,6 +1,8 @@
 package ha
 
 import (
+	"fmt"
+
 	"tamada/internal/cluster"
 )
 
@@ -9,6 +11,10 @@ import (
 func recoverInstance(v *View) Outcome {
 	i := &v.Instance
 	switch {
+	case v.paused() && !v.hasLock() && v.Last != nil && v.Last.Kind == TaskClone && v.Last.OK:
+		// The second half of a reinitialization that an operator asked for. It starts
+		// in standby mode, whoever leads.
+		return startSecondary(v)
 	case v.paused() && v.hasLock():
 		return do(ReleaseLeader{Why: "postgres is not running"}, "removed leader lock because postgres is not running")
 	case v.paused():
@@ -24,8 +30,13 @@ func recoverInstance(v *View) Outcome {
 	if v.Last != nil && v.Last.Kind == TaskClone && v.Last.OK {
 		return startSecondary(v)
 	}
-	if v.leads() && v.Settings.PrimaryStartTimeout == 0 && i.State == cluster.StateCrashed {
-		o, done := failoverIfPossible(v, "stopped PostgreSQL to fail over after a crash", "Primary crashed. Failing over.")
+	tooOften := v.Settings.CrashLimit > 0 && v.Crashes >= v.Settings.CrashLimit
+	if v.leads() && (v.Settings.PrimaryStartTimeout == 0 || tooOften) && i.State == cluster.StateCrashed {
+		note := "Primary crashed. Failing over."
+		if tooOften {
+			note = fmt.Sprintf("Primary crashed %d times within ten minutes. Failing over.", v.Crashes)
+		}
+		o, done := failoverIfPossible(v, "stopped PostgreSQL to fail over after a crash", note)
 		if done {
 			return o
 		}

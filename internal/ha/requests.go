@@ -209,7 +209,16 @@ func RestartDecision(v *View, r *RestartRequest) Restart {
 	if timeout == 0 {
 		timeout = v.Settings.PrimaryStartTimeout
 	}
-	return Restart{Timeout: timeout, Primary: v.Instance.Primary(), Source: FollowSource(v)}
+	return Restart{Timeout: timeout, Primary: v.Instance.Primary() || wasPrimary(v), Source: FollowSource(v)}
+}
+
+// wasPrimary tells whether a restart starts a stopped server as the primary that
+// it was. Only in maintenance mode, where somebody stopped it by hand and nobody
+// is promoted without being told to: with another leader in the store, or out
+// of maintenance mode, it could be a second primary, and starts as a replica.
+func wasPrimary(v *View) bool {
+	i := &v.Instance
+	return !i.Running && v.paused() && i.Control != nil && !i.StandbyFile && (v.DCS.Unlocked() || v.hasLock())
 }
 
 // scheduledRestart decides about this node's scheduled restart (reference ha.md

@@ -53,10 +53,11 @@ func (t *Task) Stops() bool {
 }
 
 // makesPrimary tells whether the task ends, or may end, with a server that
-// accepts writes.
+// accepts writes. A restart ends with what there was before, which the role of
+// the instance tells.
 func (t *Task) makesPrimary() bool {
 	switch t.Kind {
-	case TaskPromote, TaskStartPrimary, TaskResume, TaskRestart:
+	case TaskPromote, TaskStartPrimary, TaskResume:
 		return true
 	}
 	return false

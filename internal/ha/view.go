@@ -50,6 +50,9 @@ type View struct {
 	Watchdog Watchdog
 	Failsafe Failsafe
 	Requests Requests
+	Health   Health
+	// Crashes is how often this primary crashed within the last ten minutes.
+	Crashes int
 }
 
 // Local is what only this node's own configuration says.
@@ -345,9 +348,34 @@ const (
 // Watchdog is the kernel's watchdog device. (A later issue.)
 type Watchdog struct{ Unusable bool }
 
-// Failsafe is the mode in which a primary goes on without the store. (A later
-// issue.)
-type Failsafe struct{ Active bool }
+// Failsafe is the mode in which a primary goes on without the store, as long as
+// every member promises not to race (reference ha.md 15).
+type Failsafe struct {
+	// Members is the topology as last read from the store: member name to api_url;
+	// nil when the key was absent.
+	Members *cluster.Object
+	// Asked is when the last round of questions was sent, Pending whether it has
+	// not ended, and Confirmed when the last one in which all agreed was sent.
+	Asked, Confirmed Instant
+	Pending          bool
+	// Promise is what we promised to a primary that has lost the store.
+	Promise *Promise
+}
+
+// Promise is what a member told a primary that asked in failsafe mode: until the
+// end of it this node does not race.
+type Promise struct {
+	Name, ConnURL, APIURL string
+	Slots                 []cluster.Slot
+	Until                 Instant
+}
+
+// Health is what new connections and small writes say about a server that
+// looks alive.
+type Health struct {
+	FailingSince Instant // 0: it is well
+	Why          string
+}
 
 // Requests are what operators asked of this node and what waits for its time.
 type Requests struct {

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"tamada/internal/ha"
 	"tamada/internal/postgres/proc"
@@ -30,6 +32,7 @@ type Record struct {
 	Child string      `json:"child,omitempty"` // what runs, for messages
 	PID   int         `json:"pid,omitempty"`
 	Start uint64      `json:"start,omitempty"` // ticks, /proc/PID/stat
+	Boot  string      `json:"boot,omitempty"`  // which run of the machine the two before are of
 }
 
 // OpenJournal reads the journal of a state folder. last is what a predecessor
@@ -69,7 +72,7 @@ func (j *Journal) ChildStarted(what string, pid int, start uint64) error {
 		return nil // a child that changes nothing that matters to a successor
 	}
 	r := *j.rec
-	r.Child, r.PID, r.Start = what, pid, start
+	r.Child, r.PID, r.Start, r.Boot = what, pid, start, bootID()
 	j.rec = &r
 	return j.write()
 }
@@ -136,17 +139,33 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// killLeftover ends a child that a predecessor left running, and waits until
-// it is gone. Pid and start time name exactly that process.
+// killLeftover ends a child that a predecessor left running, with everything it
+// started (pg_basebackup has a second process that writes WAL), and waits until
+// all are gone.
+//
+// The child was made the leader of a process group. Its number cannot be given
+// to another process while one of the group lives, so it is ours if the child
+// is there with the start time that we know, or if nobody has the number.
 func (r *Record) killLeftover() {
-	if r.PID == 0 {
+	if r.PID <= 0 || r.Boot != bootID() {
 		return
 	}
-	h, err := proc.Open(r.PID, r.Start)
+	if s, err := proc.ReadStat(r.PID); err == nil && s.Start != r.Start {
+		return
+	}
+	for end := time.Now().Add(killTimeout); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if err := syscall.Kill(-r.PID, syscall.SIGKILL); errors.Is(err, syscall.ESRCH) {
+			return
+		}
+	}
+}
+
+// bootID tells one run of the machine from another: process numbers and start
+// times begin anew with each.
+func bootID() string {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		return
+		return ""
 	}
-	defer h.Close()
-	_ = h.Signal(syscall.SIGKILL)
-	h.WaitFor(killTimeout)
+	return strings.TrimSpace(string(b))
 }

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"tamada/internal/agent"
 	"tamada/internal/cluster"
@@ -59,10 +58,10 @@ type node struct {
 	pg       *postgres.Instance
 	store    dcs.Store
 	guard    *guardian.Client // nil without a guardian
-	peers    *peer.Client
+	peers    atomic.Pointer[peer.Client]
 	rest     *rest.Server
-	listener net.Listener
-	metrics  prometheus.Gatherer
+	listener net.Listener // of the REST API; changed by the loop only
+	meters   *meters
 	journal  *Journal
 	alarm    *guardian.Alarm
 
@@ -73,10 +72,12 @@ type node struct {
 	reloads chan struct{} // SIGHUP by request
 
 	// The following belong to the loop.
-	snapshot    atomic.Pointer[rest.Snapshot] // written by the loop, read by all
+	snapshot    board         // written by the loop, read by all
+	position    atomic.Uint64 // LSN of the last observation
 	generation  uint64
 	clusterAt   time.Duration
 	nameChecked bool       // belongs to watchStore
+	handover    bool       // this agent ends for its successor
 	reloading   sync.Mutex // one writer of the configuration files at a time
 	problems    problems
 	cached      *cluster.Object // document last kept beside the data; guarded by reloading
@@ -103,9 +104,9 @@ func (n *node) send(ev agent.Event) {
 
 // loop is the one goroutine that owns the agent.
 func (n *node) loop(signals <-chan os.Signal) agent.Exit {
-	var acks <-chan uint64
+	var replies <-chan guardian.Reply
 	if n.guard != nil {
-		acks = n.guard.Acks
+		replies = n.guard.Replies
 	}
 	n.step(agent.Timer{})
 	for n.exit == nil {
@@ -119,13 +120,8 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 		case <-n.alarm.C:
 			n.alarm.Fired()
 			n.step(agent.Timer{})
-		case seq, open := <-acks:
-			if !open {
-				n.log.Error("the guardian is gone: nothing enforces the lease any more, so it is not renewed")
-				acks = nil
-				continue
-			}
-			n.step(agent.Acked{Seq: seq})
+		case r := <-replies:
+			n.guardianSaid(r)
 		case s := <-signals:
 			n.signalled(s)
 		case <-n.reloads:
@@ -181,6 +177,7 @@ func (n *node) step(ev agent.Event) {
 	n.offset, n.started = offset, true
 	n.execute(n.agent.Step(now, wall, rand.Uint32(), ev))
 	n.publishSnapshot(now)
+	n.meters.loop.Observe(time.Since(wall).Seconds())
 }
 
 func (n *node) execute(effects []agent.Effect) {
@@ -194,7 +191,14 @@ func (n *node) execute(effects []agent.Effect) {
 			n.arm(e)
 		case agent.DisarmGuardian:
 			n.disarm()
+		case agent.Alive:
+			n.sign(e)
+		case agent.Works:
+			n.works()
+		case agent.ReplaceGuardian:
+			go n.replaceGuardian(e.Kill)
 		case agent.StartTask:
+			n.meters.begins(e)
 			n.startTask(e)
 		case agent.StopTask:
 			n.task.stop(e.ID)
@@ -222,6 +226,10 @@ func (n *node) execute(effects []agent.Effect) {
 			go n.arrangeSlots(e)
 		case agent.Checkpoint:
 			go n.checkpoint()
+		case agent.AskFailsafe:
+			go n.askFailsafe(e)
+		case agent.KeepPromise:
+			go n.keepPromise(e)
 		case agent.Callback:
 			n.pg.RunCallback(e.Action, e.Role)
 		case agent.Answer:
@@ -234,25 +242,3 @@ var levels = map[ha.Level]slog.Level{ha.Debug: slog.LevelDebug, ha.Info: slog.Le
 	ha.Error: slog.LevelError, ha.Critical: logging.LevelCritical}
 
 func (n *node) logLine(e agent.Log) { n.decisions.Log(n.ctx, levels[e.Level], e.Text) }
-
-// arm tells the guardian a deadline. Without one the agent is its own: it stops
-// PostgreSQL at the deadline as long as it runs itself.
-func (n *node) arm(e agent.ArmGuardian) {
-	if n.guard == nil {
-		go n.send(agent.Acked{Seq: e.Seq})
-		return
-	}
-	a := guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session, Created: int64(e.Hold.Created), TTL: e.TTL}
-	if err := n.guard.Arm(e.Seq, a); err != nil {
-		n.log.Error("could not tell the guardian the new deadline", "error", err)
-	}
-}
-
-func (n *node) disarm() {
-	if n.guard == nil {
-		return
-	}
-	if err := n.guard.Disarm(); err != nil {
-		n.log.Error("could not tell the guardian that there is nothing to guard", "error", err)
-	}
-}

@@ -41,6 +41,16 @@ type factCache struct {
 	mu        sync.Mutex // guards the rest
 	rewindCan bool
 	rewindAt  time.Time
+	complaint string // the newest about connections that fail
+}
+
+// firstTime tells whether a complaint differs from the one before.
+func (c *factCache) firstTime(complaint string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	differs := complaint != c.complaint
+	c.complaint = complaint
+	return differs
 }
 
 // observe looks at the instance.
@@ -114,8 +124,12 @@ func (n *node) lookRunning(ctx context.Context, f *agent.Facts, source *cluster.
 		ready, _ := n.pg.Ready(ctx)
 		f.Rejecting = ready == postgres.Rejecting
 		n.log.Debug("PostgreSQL did not answer", "error", err, "readiness", ready.String())
+		if ready == postgres.Accepting && n.facts.firstTime(err.Error()) {
+			n.log.Warn("PostgreSQL accepts connections, but not ours: see postgresql.authentication and postgresql.pg_hba", "error", err)
+		}
 		return 0
 	}
+	n.facts.firstTime("")
 	f.Answers, f.InRecovery = true, o.InRecovery
 	f.LSN, f.Received, f.Replayed = o.Position(), o.Received(), o.ReplayLSN
 	f.ServerVersion, f.Postmaster = o.ServerVersion, o.PostmasterStarted

@@ -146,6 +146,9 @@ func (n *node) reload() {
 		problem = brief(err)
 	}
 	n.problems.set(&n.problems.local, problem)
+	// Files that the configuration names, such as certificates, are read again in
+	// any case (reference configuration.md 1.7).
+	go n.reloadRest(n.cfg.Load())
 	n.step(n.localChanged())
 	role := n.snapshot.Load().Role
 	go func() {
@@ -177,13 +180,10 @@ func (n *node) reloadLocal() error {
 	for _, key := range later {
 		n.log.Warn("a changed value takes effect when the agent is restarted", "key", key)
 	}
+	n.reloadAPI(cfg)
 	n.cfg.Store(cfg)
 	n.logs.Reload(cfg.Log)
 	n.pg.SetSettings(instanceSettings(cfg, &m.Postgresql))
-	if err := n.rest.Reload(restOptions(cfg, n.metrics)); err != nil {
-		n.log.Error("Failed to reload the REST API", "error", err)
-		return fmt.Errorf("restapi: %w", err)
-	}
 	return nil
 }
 

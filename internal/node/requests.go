@@ -42,6 +42,13 @@ func (r *requests) end(a agent.Answer) {
 	}
 }
 
+// drop forgets a request whose client does not wait any more.
+func (r *requests) drop(id uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.waiting, id)
+}
+
 // await waits for the answer of a request that was sent to the loop.
 func (n *node) await(ctx context.Context, event func(id uint64) agent.Event) (code int, text string, err error) {
 	id, c := n.requests.begin()
@@ -50,6 +57,7 @@ func (n *node) await(ctx context.Context, event func(id uint64) agent.Event) (co
 	case a := <-c:
 		return a.Code, a.Text, nil
 	case <-ctx.Done():
+		n.requests.drop(id)
 		return 0, "", ctx.Err()
 	case <-n.ctx.Done():
 		return 0, "", n.ctx.Err()

@@ -5,12 +5,15 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"tamada/internal/cluster"
 	"tamada/internal/dcs"
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
+	"tamada/internal/ha/candidate"
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
 )
@@ -31,7 +34,7 @@ func (n *node) publishSnapshot(now ha.Instant) {
 	s := &rest.Snapshot{Generation: n.generation, State: p.State, Role: p.Role, LockUntil: p.LockUntil, NextRun: p.NextRun,
 		PostmasterAlive: p.Running, Cluster: p.Cluster, ClusterReadAt: n.clusterAt, Settings: p.Settings,
 		Tags: p.Tags, EffectiveTags: p.Tags, SystemID: p.Sysid, PendingRestart: p.PendingRestart.Len() > 0,
-		PendingRestartReason: p.PendingRestart, Agent: &n.agentInfo}
+		PendingRestartReason: p.PendingRestart, ScheduledRestart: p.Scheduled, Agent: &n.agentInfo}
 	if !p.LastSeen.IsZero() {
 		s.DCSLastSeen = p.LastSeen.Unix()
 	}
@@ -40,7 +43,49 @@ func (n *node) publishSnapshot(now ha.Instant) {
 	} else {
 		s.Failsafe = old.Failsafe
 	}
+	n.meters.lock(s.LockUntil, now)
+	s.FailsafeUntil = p.FailsafeUntil
+	n.position.Store(uint64(p.Position))
 	n.snapshot.Store(s)
+}
+
+// board shows the newest snapshot, and wakes those who wait for a newer one.
+// Reading takes no lock.
+type board struct {
+	newest atomic.Pointer[rest.Snapshot]
+
+	mu      sync.Mutex    // guards changed
+	changed chan struct{} // nil while nobody waits
+}
+
+// Load is the newest snapshot.
+func (b *board) Load() *rest.Snapshot { return b.newest.Load() }
+
+// Store shows a newer one.
+func (b *board) Store(s *rest.Snapshot) {
+	b.newest.Store(s)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+}
+
+// Changed is closed as soon as there is another snapshot than seen.
+func (b *board) Changed(seen *rest.Snapshot) <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	c := b.changed
+	if b.newest.Load() != seen {
+		// It came before the lock was taken; whoever stores the next one finds nobody.
+		close(c)
+		b.changed = nil
+	}
+	return c
 }
 
 // source is the node as the REST API sees it.
@@ -91,6 +136,25 @@ func (s source) LoadCluster(ctx context.Context) (*cluster.Cluster, error) { ret
 func (s source) PutConfig(ctx context.Context, doc *cluster.Object, cond dcs.Condition) (cluster.Version, error) {
 	return s.store.Put(ctx, cluster.KeyConfig, cluster.Compact(doc), cond)
 }
+
+// PutFailover writes the request to move the leader.
+func (s source) PutFailover(ctx context.Context, value []byte, cond dcs.Condition) (cluster.Version, error) {
+	return s.store.Put(ctx, cluster.KeyFailover, value, cond)
+}
+
+// Poll asks members for their status, all at the same time.
+func (s source) Poll(ctx context.Context, members []cluster.Member) []candidate.Answer {
+	answers := make([]candidate.Answer, len(members))
+	var wg sync.WaitGroup
+	for i := range members {
+		wg.Go(func() { answers[i] = s.poll(ctx, &members[i]) })
+	}
+	wg.Wait()
+	return answers
+}
+
+// Changed is closed when there is another snapshot than seen.
+func (s source) Changed(seen *rest.Snapshot) <-chan struct{} { return s.snapshot.Changed(seen) }
 
 // Wake starts the loop's next turn now.
 func (s source) Wake() { s.wake() }

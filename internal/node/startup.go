@@ -47,8 +47,10 @@ func Run(o Options) (int, error) {
 		return 1, err
 	}
 	defer n.store.Close()
-	go n.serve()
+	go n.serve(n.listener)
 	go n.watchStore()
+	n.startEtcdLeaderCare()
+	n.startProber()
 	n.notify(daemon.SdNotifyReady) // the handlers of signals are in place: an early SIGHUP would have ended us
 	exit := n.loop(signals)
 	n.farewell(exit)
@@ -94,17 +96,24 @@ func (n *node) prepare() error {
 		session = n.guard.Inherited.Session
 	}
 	times := dcs.Times{TTL: m.Settings.TTL, LoopWait: m.Settings.LoopWait, RetryTimeout: m.Settings.RetryTimeout}
-	if n.store, err = open.Store(n.ctx, cfg, times, session, logging.Named(n.log, "patroni.dcs")); err != nil {
+	store, err := open.Store(n.ctx, cfg, times, session, logging.Named(n.log, "patroni.dcs"))
+	if err != nil {
 		return err
 	}
-	if n.peers, err = peer.New(peerOptions(cfg)); err != nil {
+	n.meters = newMeters(cfg.Scope, cfg.Name)
+	n.meters.watch(n, cfg.Scope, cfg.Name)
+	n.store = timedStore{store, n.meters}
+	client, err := peer.New(peerOptions(cfg))
+	if err != nil {
 		return err
 	}
-	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.metrics), logging.Named(n.log, "patroni.api")); err != nil {
+	n.peers.Store(client)
+	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.meters.registry), logging.Named(n.log, "patroni.api")); err != nil {
 		return err
 	}
 	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil, ""),
-		Initial: initial, Unsupported: n.refused}
+		Initial: initial, Unsupported: n.refused, Guarded: n.guard != nil}
+	acfg.Promise = n.promised(cfg.StateDir)
 	if last != nil {
 		if err := n.cleanUp(last, &acfg); err != nil {
 			return err
@@ -119,13 +128,11 @@ func (n *node) prepare() error {
 // API's socket is opened here.
 func (n *node) connectGuardian(cfg *config.Config) (err error) {
 	if guardian.Underneath() {
-		if n.guard, err = guardian.Connect(); err != nil {
+		if n.guard, n.listener, err = guardian.Connect(cfg.StateDir); err != nil {
 			return err
 		}
-		n.listener, err = guardian.Listener()
-		return err
 	}
-	n.listener, err = guardian.Listen(cfg.RestAPI.Listen.String())
+	n.listener, err = inheritedSocket(n.listener, cfg)
 	return err
 }
 
@@ -159,6 +166,9 @@ func (n *node) checkInstance() error {
 	ctx, cancel := context.WithTimeout(n.ctx, 30*time.Second)
 	defer cancel()
 	if err := n.pg.CheckFolder(); err != nil {
+		return err
+	}
+	if err := n.pg.CheckPort(); err != nil {
 		return err
 	}
 	return n.pg.CheckPrograms(ctx)
@@ -231,13 +241,6 @@ func (n *node) loadPatiently() *cluster.Cluster {
 	}
 }
 
-// serve answers the REST API until the node ends.
-func (n *node) serve() {
-	if err := n.rest.Serve(n.listener); err != nil {
-		n.log.Error("the REST API has ended", "error", err)
-	}
-}
-
 // firstView makes sure, before anything is decided on it, that no other node
 // runs under our name.
 func (n *node) firstView(c *cluster.Cluster) error {
@@ -250,7 +253,7 @@ func (n *node) firstView(c *cluster.Cluster) error {
 	if m == nil || m.APIURL == "" || m.APIURL == cfg.RestAPI.URL() {
 		return nil // with our own address it cannot be another: its socket is ours
 	}
-	if n.peers.Lives(n.ctx, m) {
+	if n.peers.Load().Lives(n.ctx, m) {
 		n.log.Log(n.ctx, logging.LevelCritical, fmt.Sprintf("Can't start; there is already a node named '%s' running", cfg.Name), "at", m.APIURL)
 		return fmt.Errorf("the name %s is taken by the node at %s: give each node a name of its own", cfg.Name, m.APIURL)
 	}
@@ -278,7 +281,13 @@ func (n *node) bye(exit agent.Exit) {
 	if n.guard == nil {
 		return
 	}
-	if err := n.guard.Bye(exit.Code, exit.LeavePostgres); err != nil {
+	var err error
+	if n.handover {
+		err = n.guard.MakeRoom()
+	} else {
+		err = n.guard.Bye(exit.Code, exit.LeavePostgres)
+	}
+	if err != nil {
 		n.log.Error("could not say goodbye to the guardian", "error", err)
 	}
 }

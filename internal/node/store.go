@@ -54,6 +54,9 @@ func (n *node) operate(e agent.Operate) {
 	case agent.DropInitialize:
 		end.Err = n.store.Delete(ctx, cluster.KeyInitialize, dcs.Any())
 	case agent.Acquire:
+		if c := n.snapshot.Load().Cluster; c != nil {
+			n.meters.acquiring(c.Failover)
+		}
 		if op.Reclaim != nil {
 			end.Grant, end.Err = n.store.Reclaim(ctx, *op.Reclaim)
 		} else {
@@ -61,10 +64,14 @@ func (n *node) operate(e agent.Operate) {
 		}
 	case agent.Release:
 		end.Err = n.releaseKey(ctx, op)
+	case agent.Announce:
+		_, end.Err = n.store.Put(ctx, cluster.KeyStatus, op.Status, op.Condition)
 	case agent.PutInitialize:
 		_, end.Err = n.store.Put(ctx, cluster.KeyInitialize, []byte(op.Sysid), op.Condition)
 	case agent.PutConfig:
 		_, end.Err = n.store.Put(ctx, cluster.KeyConfig, cluster.Compact(op.Doc), op.Condition)
+	case agent.PutFailover:
+		_, end.Err = n.store.Put(ctx, cluster.KeyFailover, op.Value, op.Condition)
 	case agent.PublishCluster:
 		end.Grant, end.Sent, end.Err = n.publishCluster(ctx, op)
 	}
@@ -165,7 +172,7 @@ func (n *node) compare(e agent.Compare) {
 
 // poll asks one member for its status.
 func (n *node) poll(ctx context.Context, m *cluster.Member) candidate.Answer {
-	a := n.peers.Poll(ctx, m)
+	a := n.peers.Load().Poll(ctx, m)
 	if a.Err != nil {
 		n.log.Warn(fmt.Sprintf("Request failed to %s: GET %s (%v)", m.Name, m.APIURL, a.Err))
 		return candidate.Answer{Name: m.Name}

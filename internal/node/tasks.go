@@ -11,6 +11,7 @@ import (
 
 	"tamada/internal/agent"
 	"tamada/internal/cluster"
+	"tamada/internal/guardian"
 	"tamada/internal/ha"
 	"tamada/internal/postgres"
 )
@@ -120,7 +121,7 @@ func (n *node) do(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) 
 	case ha.TaskRewind:
 		return n.rewind(ctx, e.Do.(ha.Rewind).From)
 	case ha.TaskPromote:
-		return n.promote(ctx, e.ID)
+		return n.promote(ctx, e.ID, e.Do.(ha.Promote).Timeline)
 	case ha.TaskResume:
 		return n.resume(ctx)
 	case ha.TaskFollowRestart, ha.TaskReload:
@@ -212,7 +213,7 @@ func (n *node) rewind(ctx context.Context, leader cluster.Member) error {
 	return n.pg.Rewind(ctx, *up)
 }
 
-func (n *node) promote(ctx context.Context, id uint64) error {
+func (n *node) promote(ctx context.Context, id uint64, least cluster.Timeline) error {
 	if err := n.pg.RunPrePromote(ctx); err != nil {
 		return err
 	}
@@ -220,7 +221,7 @@ func (n *node) promote(ctx context.Context, id uint64) error {
 		return ctx.Err()
 	}
 	n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseCommitted})
-	return n.pg.Promote(ctx)
+	return n.pg.Promote(ctx, least)
 }
 
 // resume restarts a server that was demoted only because the store was away as
@@ -266,6 +267,12 @@ func (n *node) restart(ctx context.Context, d ha.Restart, end *agent.TaskEnded) 
 // the guardian be disarmed, before the last process has ended.
 func (n *node) demote(ctx context.Context, id uint64, d ha.Demote, end *agent.TaskEnded) error {
 	mode := d.Mode
+	if d.Hung {
+		// It would not react to a shutdown request. Its clients are waiting for a
+		// server that serves them: end every process, the sessions first of all.
+		n.log.Warn("PostgreSQL hangs: killing its processes")
+		return guardian.KillInstance(n.pg.Settings().DataDir, serverNames(n.pg.Settings().BinName["postgres"]))
+	}
 	o := postgres.StopOptions{Mode: postgres.StopFast, Checkpoint: d.Checkpoint,
 		OnSafepoint: func() { n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseSafe}) },
 		OnShutdown: func(_ context.Context, checkpoint, last cluster.LSN) {
@@ -281,4 +288,11 @@ func (n *node) demote(ctx context.Context, id uint64, d ha.Demote, end *agent.Ta
 		end.StoppedClean = n.stoppedClean(ctx)
 	}
 	return nil
+}
+
+func serverNames(binName string) []string {
+	if binName == "" {
+		return nil
+	}
+	return []string{binName}
 }

@@ -58,7 +58,7 @@ func TestCrashedPrimaryIsRecoveredRewoundAndFollows(t *testing.T) {
 	if ok, why := a.CanRewind(ctx); !ok {
 		t.Fatal(why)
 	}
-	if err := b.Promote(ctx); err != nil {
+	if err := b.Promote(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	a.SQL(t, "insert into x values (2)") // only here: the histories part
@@ -118,7 +118,7 @@ func TestCleanlyStoppedPrimaryNeedsNoRewind(t *testing.T) {
 	if v, _ := verdict(t, a, b); v != rewind.Unknown {
 		t.Errorf("while the leader is in recovery: %v", v)
 	}
-	if err := b.Promote(ctx); err != nil {
+	if err := b.Promote(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	if v, why := verdict(t, a, b); v != rewind.NotNeeded {
@@ -176,7 +176,7 @@ func TestStandbyThatKnowsALaterTimelineIsNotOpenedAgain(t *testing.T) {
 	if _, err := c.Stop(ctx, postgres.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.Promote(ctx); err != nil {
+	if err := b.Promote(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	history, err := os.ReadFile(filepath.Join(b.Settings.DataDir, "pg_wal", "00000002.history"))
@@ -206,7 +206,7 @@ func TestDivergedReplicaIsSeenWhileItRuns(t *testing.T) {
 	if v, why := verdict(t, c, a); v != rewind.NotNeeded {
 		t.Errorf("a replica of the leader: %v, %s", v, why)
 	}
-	if err := b.Promote(ctx); err != nil {
+	if err := b.Promote(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	if v, why := verdict(t, c, b); v != rewind.NotNeeded {
@@ -241,7 +241,7 @@ func TestPromotionsAreFast(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if err := next.Promote(ctx); err != nil {
+		if err := next.Promote(ctx, 0); err != nil {
 			t.Fatal(err)
 		}
 		times = append(times, time.Since(began))

@@ -262,7 +262,7 @@ func TestPromoteWithoutDelay(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	if err := b.Promote(pgtest.Context(t)); err != nil {
+	if err := b.Promote(pgtest.Context(t), 0); err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("promotion: %v", time.Since(began))
@@ -271,7 +271,7 @@ func TestPromoteWithoutDelay(t *testing.T) {
 	if err != nil || o.InRecovery || o.Timeline != 2 {
 		t.Errorf("after promotion: %+v %v", o, err)
 	}
-	if err := b.Promote(pgtest.Context(t)); err != nil {
+	if err := b.Promote(pgtest.Context(t), 0); err != nil {
 		t.Errorf("promotion of a primary: %v", err)
 	}
 	if hist, err := b.History(2); err != nil || len(hist.Entries) != 1 || hist.Entries[0].Timeline != 1 {
@@ -420,7 +420,7 @@ func TestRoleSpecificSettings(t *testing.T) {
 	if !b.RoleMatters(cluster.RoleReplica, cluster.RolePromoted) || b.RoleMatters(cluster.RolePromoted, cluster.RolePrimary) {
 		t.Error("when the role matters")
 	}
-	if err := b.Promote(ctx); err != nil {
+	if err := b.Promote(ctx, 0); err != nil {
 		t.Fatal(err)
 	}
 	if reloaded, err := b.Reload(ctx, cluster.RolePrimary, false); err != nil || !reloaded {

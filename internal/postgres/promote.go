@@ -32,10 +32,12 @@ const nudgeEvery = 20 * time.Millisecond
 // run took 196 s longer; repeated, 0.09 s and 0.84 s. A repeated request
 // only wakes.
 //
+// least, when not 0, is the least number that the new timeline may have.
+//
 // When ctx ends first the request is taken back, so that nothing is promoted
 // behind the caller's back later. It may have been taken before: the caller
 // then has to look at the server again.
-func (p *Instance) Promote(ctx context.Context) error {
+func (p *Instance) Promote(ctx context.Context, least cluster.Timeline) error {
 	h, err := p.Postmaster()
 	if err != nil {
 		return fmt.Errorf("promote: %w", err)
@@ -46,6 +48,9 @@ func (p *Instance) Promote(ctx context.Context) error {
 		return nil
 	}
 	s := p.Settings()
+	if err := p.reserveTimelines(ctx, least); err != nil {
+		return fmt.Errorf("promote: %w", err)
+	}
 	file := filepath.Join(s.DataDir, "promote")
 	// A left-over would look as if our request were not taken yet.
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -18,10 +18,10 @@ import (
 const resolveTimeout = 2 * time.Second
 
 // admit tells whether a request may use a protected endpoint (section 2); if
-// not, it has been answered.
-func (s *Server) admit(a *answer) bool {
+// not, it has been answered. open leaves the members' part of the allowlist out.
+func (s *Server) admit(a *answer, open bool) bool {
 	switch {
-	case !s.allowed(a):
+	case !s.allowed(a, open):
 		a.text(403, "Access is denied")
 	case a.o.verifiesClients() && (a.r.TLS == nil || len(a.r.TLS.PeerCertificates) == 0):
 		a.text(403, "client certificate required")
@@ -52,8 +52,8 @@ func (c *credentials) match(h http.Header) bool {
 }
 
 // allowed is the check of the source address.
-func (s *Server) allowed(a *answer) bool {
-	if a.o.networks == nil && !a.o.AllowlistIncludeMembers {
+func (s *Server) allowed(a *answer, open bool) bool {
+	if a.o.networks == nil && (open || !a.o.AllowlistIncludeMembers) {
 		return true
 	}
 	from, err := netip.ParseAddrPort(a.r.RemoteAddr)
@@ -67,7 +67,7 @@ func (s *Server) allowed(a *answer) bool {
 			return true
 		}
 	}
-	if !a.o.AllowlistIncludeMembers {
+	if open || !a.o.AllowlistIncludeMembers {
 		return false
 	}
 	st := s.look()

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // An answer is one request on its way to its reply.
@@ -17,8 +18,12 @@ type answer struct {
 	// client that is gone from one that has only said all it had to say, and the
 	// latter must not get another answer than everybody else. What waits bounds
 	// itself.
-	ctx context.Context
+	ctx  context.Context
+	long bool // the usual deadline for writing was lifted
 }
+
+// longWrite is how long sending an answer may take that was waited for.
+const longWrite = 30 * time.Second
 
 // statusOnly answers with a code and nothing else (section 1, status-only
 // response).
@@ -38,9 +43,19 @@ var (
 	contentMetrics = []string{"text/plain"}
 )
 
+// takesLong lets the work for a request take longer than usual answers may; the
+// time for sending it begins anew with the answer.
+func (a *answer) takesLong() {
+	_ = http.NewResponseController(a.w).SetWriteDeadline(time.Time{})
+	a.long = true
+}
+
 // write sends a normal response: the configured headers, a length, never
 // chunks.
 func (a *answer) write(code int, contentType []string, body []byte) {
+	if a.long {
+		_ = http.NewResponseController(a.w).SetWriteDeadline(time.Now().Add(longWrite))
+	}
 	h := a.w.Header()
 	for k, v := range a.o.headers {
 		h[k] = v
@@ -69,7 +84,7 @@ func (a *answer) page(code int, message string) {
 	if message == "" {
 		message = http.StatusText(code)
 	}
-	message = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(message)
+	message = escape(message)
 	body := fmt.Sprintf(`<!DOCTYPE HTML>
 <html lang="en">
     <head>
@@ -90,6 +105,12 @@ func (a *answer) page(code int, message string) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	a.w.WriteHeader(code)
 	_, _ = a.w.Write([]byte(body))
+}
+
+// escape makes text harmless that came with a request: one-line messages are
+// text/html too.
+func escape(text string) string {
+	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
 }
 
 // noStore answers when the store could not be read or written. Patroni closes

@@ -28,8 +28,14 @@ const (
 // connection's own goroutine (trap 18).
 type listener struct {
 	net.Listener
+	pool    *pool
+	tls     func() *tls.Config // nil result: plain
+	retired atomic.Bool        // it was closed on purpose
+}
+
+// A pool holds the connections of all listeners.
+type pool struct {
 	limit int
-	tls   func() *tls.Config // nil result: plain
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}
@@ -38,7 +44,9 @@ type listener struct {
 // A conn is one accepted connection.
 type conn struct {
 	net.Conn
-	l *listener
+	pool *pool
+	// settings are the TLS settings that it was made with; nil: plain.
+	settings *tls.Config
 	// waiting is since when no request is in work, in nanoseconds since the
 	// program began; 0 while one is.
 	waiting atomic.Int64
@@ -56,14 +64,14 @@ func (l *listener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		setKeepAlive(raw)
-		c := &conn{Conn: raw, l: l}
+		c := &conn{Conn: raw, pool: l.pool, settings: l.tls()}
 		c.waiting.Store(sinceBegun())
-		if !l.admit(c) {
+		if !l.pool.admit(c) {
 			_ = raw.Close()
 			continue
 		}
-		if config := l.tls(); config != nil {
-			return tls.Server(c, config), nil
+		if c.settings != nil {
+			return tls.Server(c, c.settings), nil
 		}
 		return c, nil
 	}
@@ -71,34 +79,51 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // admit makes room for a connection; false when every other one has a request
 // in work.
-func (l *listener) admit(c *conn) bool {
-	l.mu.Lock()
+func (p *pool) admit(c *conn) bool {
+	p.mu.Lock()
 	var victim *conn
-	if len(l.conns) >= l.limit {
-		for other := range l.conns {
+	if len(p.conns) >= p.limit {
+		for other := range p.conns {
 			if w := other.waiting.Load(); w != 0 && (victim == nil || w < victim.waiting.Load()) {
 				victim = other
 			}
 		}
 		if victim == nil {
-			l.mu.Unlock()
+			p.mu.Unlock()
 			return false
 		}
-		delete(l.conns, victim)
+		delete(p.conns, victim)
 	}
-	l.conns[c] = struct{}{}
-	l.mu.Unlock()
+	p.conns[c] = struct{}{}
+	p.mu.Unlock()
 	if victim != nil {
 		_ = victim.Conn.Close()
 	}
 	return true
 }
 
+// closeOld closes the connections without a request in work that were made with
+// other TLS settings than those in force: a client that stays connected must
+// not keep what the operator has just taken back.
+func (p *pool) closeOld(settings *tls.Config) {
+	p.mu.Lock()
+	var old []*conn
+	for c := range p.conns {
+		if c.settings != settings && c.waiting.Load() != 0 {
+			old = append(old, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range old {
+		_ = c.Close()
+	}
+}
+
 // Close forgets the connection.
 func (c *conn) Close() error {
-	c.l.mu.Lock()
-	delete(c.l.conns, c)
-	c.l.mu.Unlock()
+	c.pool.mu.Lock()
+	delete(c.pool.conns, c)
+	c.pool.mu.Unlock()
 	return c.Conn.Close()
 }
 
@@ -131,14 +156,15 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 }
 
 // busy marks the connection of a request as not to be replaced, until the
-// function that it returns is called.
-func busy(r *http.Request) (done func()) {
+// function that it returns is called. old tells that it was made with other TLS
+// settings than those in force.
+func busy(r *http.Request, settings *tls.Config) (old bool, done func()) {
 	c, ok := r.Context().Value(connKey{}).(*conn)
 	if !ok {
-		return func() {}
+		return false, func() {}
 	}
 	c.waiting.Store(0)
-	return func() { c.waiting.Store(sinceBegun()) }
+	return c.settings != settings, func() { c.waiting.Store(sinceBegun()) }
 }
 
 // patience counts the requests that wait for something slow.

@@ -1,9 +1,11 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +19,8 @@ import (
 
 	"tamada/internal/cluster"
 	"tamada/internal/dcs"
+	"tamada/internal/ha"
+	"tamada/internal/ha/candidate"
 )
 
 // fakeNow is the time at which every fake agent stands still unless a test
@@ -39,10 +43,27 @@ type fakeAgent struct {
 	puts    []*cluster.Object
 	conds   []dcs.Condition
 	reloads int
+
+	// The request to move the leader: what was written, and what the cluster makes
+	// of it (nil: nothing happens).
+	failovers []string
+	carryOut  func(*fakeAgent, cluster.Failover)
+	late      bool // the view does not show what was written before carryOut does
+	// polled are the members that were asked; silent those that do not answer.
+	polled []string
+	silent map[string]bool
+	// changed is closed with the next change of the snapshot.
+	changed chan struct{}
+	// Requests for PostgreSQL: busy is the name of the running action.
+	busy      string
+	scheduled *ha.RestartRequest
+	restarts  []ha.RestartRequest
+	ended     error // the agent does not answer any more
+	reinits   []string
 }
 
 func newFakeAgent(snap *Snapshot, sql *SQLStatus) *fakeAgent {
-	f := &fakeAgent{store: snap.Cluster}
+	f := &fakeAgent{store: snap.Cluster, carryOut: obey, changed: make(chan struct{})}
 	f.now.Store(int64(fakeNow))
 	f.snap.Store(snap)
 	f.sql = func(context.Context) (*SQLStatus, error) {
@@ -66,6 +87,21 @@ func (f *fakeAgent) change(alter func(*Snapshot)) {
 	s := *f.snap.Load()
 	alter(&s)
 	f.snap.Store(&s)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
+
+func (f *fakeAgent) Changed(seen *Snapshot) <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.snap.Load() != seen {
+		c := make(chan struct{})
+		close(c)
+		return c
+	}
+	return f.changed
 }
 
 func (f *fakeAgent) Reload() {
@@ -105,6 +141,127 @@ func (f *fakeAgent) PutConfig(_ context.Context, doc *cluster.Object, cond dcs.C
 	next.Config = &cluster.DynamicConfig{Doc: doc, Version: version}
 	f.store = &next
 	return version, nil
+}
+
+// PutFailover writes the key, shows it in the view, and lets the cluster carry
+// it out.
+func (f *fakeAgent) PutFailover(_ context.Context, value []byte, cond dcs.Condition) (cluster.Version, error) {
+	f.mu.Lock()
+	err := f.putErr
+	if _, _, version := cond.Want(); err == nil && version != 0 && version != f.store.Failover.Version {
+		err = dcs.ErrConflict
+	}
+	if err == nil {
+		f.failovers = append(f.failovers, string(value))
+	}
+	f.mu.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	key := cluster.ParseFailover(value)
+	version := cluster.Version(1000)
+	if !f.late {
+		version = f.showKey(key)
+	}
+	if key.Pending() && key.ScheduledAt == "" && f.carryOut != nil {
+		go f.carryOut(f, key)
+	}
+	return version, nil
+}
+
+// showKey puts a failover key into the store and the view.
+func (f *fakeAgent) showKey(key cluster.Failover) cluster.Version {
+	f.see(func(c *cluster.Cluster) {
+		key.Version = 1000
+		if c.Failover != nil {
+			key.Version = c.Failover.Version + 1
+		}
+		c.Failover = &key
+	})
+	return key.Version
+}
+
+// see changes the store and the view alike.
+func (f *fakeAgent) see(alter func(*cluster.Cluster)) {
+	f.change(func(s *Snapshot) {
+		c := *s.Cluster
+		alter(&c)
+		s.Cluster, s.ClusterReadAt = &c, f.Now()
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.store = f.snap.Load().Cluster
+}
+
+// obey carries a request out as a cluster does: the holder of the lock refuses
+// what makes no sense, otherwise the candidate leads.
+func obey(f *fakeAgent, key cluster.Failover) {
+	leader := f.snap.Load().Cluster.LeaderName()
+	if (key.Leader == "" || key.Leader == leader) && key.Candidate != leader {
+		f.see(func(c *cluster.Cluster) { c.Leader = nil })
+		f.see(func(c *cluster.Cluster) { c.Leader = &cluster.Leader{Name: cmp.Or(key.Candidate, "pg-b")} })
+	}
+	f.showKey(cluster.Failover{})
+}
+
+func (f *fakeAgent) Poll(_ context.Context, members []cluster.Member) (answers []candidate.Answer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, m := range members {
+		f.polled = append(f.polled, m.Name)
+		answers = append(answers, candidate.Answer{Name: m.Name, Reachable: !f.silent[m.Name], Tags: m.Tags})
+	}
+	return answers
+}
+
+// future is a restart at a time.
+var future = ha.RestartRequest{At: time.Date(2101, 1, 1, 0, 0, 0, 0, time.UTC)}
+
+// Restart answers as the agent does, by the rules of the decision core.
+func (f *fakeAgent) Restart(_ context.Context, r ha.RestartRequest, drop bool) (int, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	had := f.scheduled
+	switch {
+	case f.ended != nil:
+		return 0, "", f.ended
+	case drop && had == nil:
+		return 404, "no restarts are scheduled", nil
+	case drop:
+		f.scheduled = nil
+		return 200, "scheduled restart deleted", nil
+	case !r.At.IsZero() && had != nil:
+		return 409, "Another restart is already scheduled", nil
+	case !r.At.IsZero():
+		f.scheduled = &r
+		return 202, "Restart scheduled", nil
+	case f.busy != "":
+		return 503, f.busy + " already in progress", nil
+	}
+	snap := f.snap.Load()
+	v := &ha.View{Instance: ha.Instance{Role: snap.Role, ServerVersion: 150018, PendingRestart: snap.PendingRestartReason}}
+	if ha.RestartRefused(v, &r) != "" {
+		return 503, "restart conditions are not satisfied", nil
+	}
+	f.restarts = append(f.restarts, r)
+	return 200, "restarted successfully", nil
+}
+
+func (f *fakeAgent) Failsafe(context.Context, string, string, string, []cluster.Slot) (int, string, cluster.LSN, error) {
+	return 502, "", 0, nil
+}
+
+func (f *fakeAgent) Reinitialize(_ context.Context, force, fromLeader bool) (int, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case f.snap.Load().LockUntil > 0:
+		return 503, "I am the leader, can not reinitialize", nil
+	case f.busy != "" && !force:
+		return 503, f.busy + " already in progress", nil
+	}
+	f.reinits = append(f.reinits, fmt.Sprintf("force=%v from_leader=%v", force, fromLeader))
+	return 200, "reinitialize started", nil
 }
 
 type ctxT = context.Context

@@ -85,15 +85,19 @@ func (s *Server) showCluster(a *answer) {
 		a.noStore()
 		return
 	}
-	settings := s.source.Snapshot().Settings
+	settings := s.settingsOf(c)
+	a.json(200, cluster.Spaced(clusterDocument(c, &settings, a.o.Scope)))
+}
+
+// settingsOf are the settings that a fresh view asks for: newer than what the
+// loop knows. A document that is not valid changes nothing, here as there.
+func (s *Server) settingsOf(c *cluster.Cluster) cluster.Settings {
 	if c.Config != nil {
-		// What was just read is newer than what the loop knows. A document that is
-		// not valid changes nothing, here as there.
 		if fresh, _, err := cluster.ParseSettings(c.Config.Doc); err == nil {
-			settings = fresh
+			return fresh
 		}
 	}
-	a.json(200, cluster.Spaced(clusterDocument(c, &settings, a.o.Scope)))
+	return s.source.Snapshot().Settings
 }
 
 func clusterDocument(c *cluster.Cluster, settings *cluster.Settings, scope string) *cluster.Object {

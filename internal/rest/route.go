@@ -14,13 +14,13 @@ import (
 // protected, and nothing else is.
 type route struct {
 	protected bool
+	open      bool // the members' part of the allowlist does not count
 	handle    func(*Server, *answer)
 }
 
 // routes are the specific handlers by method and first segment of the path
 // (1.1). What is not here and not GET, HEAD or OPTIONS gets the page of 501:
-// today that includes failsafe, switchover, failover, restart, reinitialize,
-// citus and mpp with their methods POST and DELETE.
+// today that includes POST citus and mpp.
 var routes = map[string]route{
 	"GET liveness":  {handle: (*Server).liveness},
 	"GET readiness": {handle: (*Server).readiness},
@@ -34,12 +34,22 @@ var routes = map[string]route{
 	"PUT config":    {protected: true, handle: (*Server).putConfig},
 	"POST reload":   {protected: true, handle: (*Server).reload},
 	"POST sigterm":  {protected: true, handle: (*Server).sigterm},
+
+	"POST switchover":   {protected: true, handle: (*Server).switchover},
+	"DELETE switchover": {protected: true, handle: (*Server).dropSwitchover},
+	"POST failover":     {protected: true, handle: (*Server).failover},
+	"POST restart":      {protected: true, handle: (*Server).restart},
+	"DELETE restart":    {protected: true, handle: (*Server).dropRestart},
+	"POST failsafe":     {protected: true, open: true, handle: (*Server).postFailsafe},
+	"POST reinitialize": {protected: true, handle: (*Server).reinitialize},
 }
 
 // ServeHTTP answers one request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	begun := time.Now()
-	defer busy(r)()
+	o := s.opts.Load()
+	old, done := busy(r, o.tls)
+	defer done()
 	defer func() {
 		if p := recover(); p != nil {
 			s.log.WarnContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path,
@@ -52,8 +62,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// answers, and would wait for ever for one that does not come.
 		_ = http.NewResponseController(w).SetReadDeadline(begun.Add(s.limits.body))
 	}
-	o := s.opts.Load()
 	w.Header()["Server"] = o.server
+	if old {
+		w.Header()["Connection"] = []string{"close"}
+	}
 	s.route(&answer{w: w, r: r, o: o, ctx: context.WithoutCancel(r.Context())})
 	if s.log.Enabled(r.Context(), slog.LevelDebug) {
 		s.log.DebugContext(r.Context(), "request", "from", r.RemoteAddr, "method", r.Method, "path", r.URL.Path,
@@ -67,7 +79,7 @@ func (s *Server) route(a *answer) {
 	segment, _, _ := strings.Cut(rest, "/")
 	h, ok := routes[a.r.Method+" "+segment]
 	switch {
-	case ok && h.protected && !s.admit(a):
+	case ok && h.protected && !s.admit(a, h.open):
 	case ok:
 		h.handle(s, a)
 	case a.r.Method == "GET" || a.r.Method == "HEAD" || a.r.Method == "OPTIONS":

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -11,7 +12,9 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,10 +70,18 @@ type Server struct {
 	limits limits
 	opts   atomic.Pointer[settled]
 	http   *http.Server
+	pool   *pool
+
+	mu        sync.Mutex // guards listeners
+	listeners map[net.Listener]*listener
 
 	// life ends with the server; calls that several requests share live in it.
 	life context.Context
 	end  context.CancelFunc
+	// leaving ends before, when the server begins to stop: what waits for an event
+	// answers then, as long as there is time to.
+	leaving context.Context
+	leave   context.CancelFunc
 
 	sql      shared[*SQLStatus]
 	loads    shared[*cluster.Cluster]
@@ -95,8 +106,10 @@ func New(source Source, o Options, log *slog.Logger) (*Server, error) {
 }
 
 func newServer(source Source, o Options, log *slog.Logger, limits limits) (*Server, error) {
-	s := &Server{source: source, log: log, limits: limits}
+	s := &Server{source: source, log: log, limits: limits, listeners: map[net.Listener]*listener{},
+		pool: &pool{limit: limits.conns, conns: map[*conn]struct{}{}}}
 	s.life, s.end = context.WithCancel(context.Background())
+	s.leaving, s.leave = context.WithCancel(s.life)
 	if err := s.Reload(o); err != nil {
 		s.end()
 		return nil, err
@@ -117,12 +130,13 @@ func newServer(source Source, o Options, log *slog.Logger, limits limits) (*Serv
 		// OPTIONS * is a health check like any other.
 		DisableGeneralOptionsHandler: true,
 	}
+	s.http.RegisterOnShutdown(s.leave)
 	return s, nil
 }
 
-// Reload puts new options in force for the next requests, and reads the
-// certificate again for the next connections; nothing is closed. On an error
-// the old options stay.
+// Reload puts new options in force for the next requests and reads the
+// certificate's files again. If they changed anything about TLS, connections
+// that wait without a request are closed. On an error the old options stay.
 func (s *Server) Reload(o Options) error {
 	n := &settled{Options: o, headers: map[string][]string{}}
 	if o.Username != "" || o.Password != "" {
@@ -146,8 +160,21 @@ func (s *Server) Reload(o Options) error {
 	}
 	n.networks = resolve(o.Allowlist, s.log)
 	n.server = []string{s.serverName(o)}
+	if old := s.opts.Load(); old != nil && sameTLS(old.tls, n.tls) {
+		n.tls = old.tls
+	}
 	s.opts.Store(n)
+	s.pool.closeOld(n.tls)
 	return nil
+}
+
+// sameTLS tells whether two settings make no difference to a client.
+func sameTLS(a, b *tls.Config) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return slices.EqualFunc(a.Certificates[0].Certificate, b.Certificates[0].Certificate, bytes.Equal) &&
+		a.ClientAuth == b.ClientAuth && a.ClientCAs.Equal(b.ClientCAs) && slices.Equal(a.CipherSuites, b.CipherSuites)
 }
 
 // serverName is the value of the header Server.
@@ -164,19 +191,31 @@ func (s *Server) serverName(o Options) string {
 	return "Tamada"
 }
 
-// Serve answers on a listener until [Server.Shutdown], then returns nil. It is
-// called once.
+// Serve answers on a listener until [Server.Retire] or [Server.Shutdown], then
+// returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.http.Serve(s.listen(l))
-	if errors.Is(err, http.ErrServerClosed) {
+	own := &listener{Listener: l, pool: s.pool, tls: func() *tls.Config { return s.opts.Load().tls }}
+	s.mu.Lock()
+	s.listeners[l] = own
+	s.mu.Unlock()
+	err := s.http.Serve(own)
+	if errors.Is(err, http.ErrServerClosed) || own.retired.Load() {
 		return nil
 	}
 	return fmt.Errorf("serve the REST API on %s: %w", l.Addr(), err)
 }
 
-func (s *Server) listen(l net.Listener) *listener {
-	return &listener{Listener: l, limit: s.limits.conns, conns: map[*conn]struct{}{},
-		tls: func() *tls.Config { return s.opts.Load().tls }}
+// Retire stops accepting on a listener that was given to Serve. Requests that
+// came by it are answered; the others go on.
+func (s *Server) Retire(l net.Listener) {
+	s.mu.Lock()
+	own := s.listeners[l]
+	delete(s.listeners, l)
+	s.mu.Unlock()
+	if own != nil {
+		own.retired.Store(true)
+		_ = own.Close()
+	}
 }
 
 // Shutdown closes the listener and idle connections, waits for requests in work

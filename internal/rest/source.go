@@ -7,6 +7,8 @@ import (
 
 	"tamada/internal/cluster"
 	"tamada/internal/dcs"
+	"tamada/internal/ha"
+	"tamada/internal/ha/candidate"
 )
 
 // ErrConnection marks an error of [Source.SQLStatus] that means "no connection
@@ -32,12 +34,39 @@ type Source interface {
 	// twice at the same time. Errors without a connection wrap [ErrConnection].
 	SQLStatus(ctx context.Context) (*SQLStatus, error)
 
+	// Failsafe asks the agent for its promise to a primary that has lost the store
+	// (section 8): code and text of the answer, and our own position, 0 when not
+	// known.
+	Failsafe(ctx context.Context, name, connURL, apiURL string, slots []cluster.Slot) (code int, text string, lsn cluster.LSN, err error)
+
 	// LoadCluster reads the store itself, not a cache.
 	LoadCluster(ctx context.Context) (*cluster.Cluster, error)
 
 	// PutConfig writes the dynamic configuration and returns its new version; the
 	// error wraps [dcs.ErrConflict] when cond does not hold.
 	PutConfig(ctx context.Context, doc *cluster.Object, cond dcs.Condition) (cluster.Version, error)
+
+	// PutFailover writes the request to move the leader and returns its new
+	// version; the error wraps [dcs.ErrConflict] when cond does not hold.
+	PutFailover(ctx context.Context, value []byte, cond dcs.Condition) (cluster.Version, error)
+
+	// Poll asks members for their status, all at the same time and once, for two
+	// seconds at most.
+	Poll(ctx context.Context, members []cluster.Member) []candidate.Answer
+
+	// Changed returns a channel that is closed as soon as Snapshot returns another
+	// one than seen.
+	Changed(seen *Snapshot) <-chan struct{}
+
+	// Restart restarts PostgreSQL if the conditions of the request hold, remembers
+	// it when it has a time, or, with drop, forgets the one that is remembered. It
+	// returns the answer when the restart is done. The error is the context's, or
+	// tells that the agent ends.
+	Restart(ctx context.Context, r ha.RestartRequest, drop bool) (code int, text string, err error)
+
+	// Reinitialize begins to throw this replica's data away and to copy it anew;
+	// force ends a running action before. The answer comes when it has begun.
+	Reinitialize(ctx context.Context, force, fromLeader bool) (code int, text string, err error)
 
 	// Wake starts the loop's next turn now.
 	Wake()

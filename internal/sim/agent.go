@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"time"
 
 	"tamada/internal/agent"
@@ -9,7 +8,7 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
-	"tamada/internal/ha/candidate"
+	"tamada/internal/ha/lease"
 )
 
 // agentProc is an agent's process: the real state machine, and a model of the
@@ -29,6 +28,8 @@ type agentProc struct {
 	held    ha.Instant // for the mutant that does not clear the lock
 	steps   int        // in the present second
 	second  time.Duration
+	since   time.Duration // it runs
+	took    time.Duration // by the last renewal
 	lastTry string
 }
 
@@ -90,7 +91,7 @@ func (p *agentProc) thaw() {
 func (m *machine) startAgent() {
 	w := m.w
 	p := &agentProc{m: m, ttl: time.Duration(w.opts.TTL) * time.Second, retry: time.Duration(w.opts.RetryTimeout) * time.Second}
-	m.agent = p
+	m.agent, p.since = p, w.now
 	w.logf(m.name, "the agent starts")
 	cfg := w.opts.agentConfig(m)
 	cfg.Decide = w.decide(m)
@@ -100,6 +101,9 @@ func (m *machine) startAgent() {
 		session = armed.Session
 	}
 	begin := func() {
+		if m.guard != nil {
+			m.guard.send(guardian.Hello{})
+		}
 		p.a = agent.New(cfg)
 		p.c = w.store.open(p, session, p.ttl)
 		p.ready = true
@@ -132,7 +136,7 @@ func (p *agentProc) cleanUp(cfg *agent.Config, begin func()) {
 		m.removeData("an interrupted clone")
 		m.journal = ""
 	case ha.TaskRewind:
-		cfg.Broken = true
+		cfg.Broken = !w.mutant("half-done rewind forgotten")
 	case ha.TaskBootstrap, ha.TaskPostBootstrap:
 		p.cleanUpBootstrap(cfg, begin)
 		return
@@ -210,6 +214,9 @@ func (p *agentProc) execute(e agent.Effect) {
 	switch e := e.(type) {
 	case agent.Log:
 		p.lastTry = e.Text
+		if e.Text == "The lease has ended: "+string(lease.Expired) {
+			w.leaseEnded(p)
+		}
 		if e.Level > ha.Debug {
 			w.logf(m.name, "| %s", e.Text)
 		}
@@ -217,6 +224,14 @@ func (p *agentProc) execute(e agent.Effect) {
 		p.exit(e)
 	case agent.ArmGuardian:
 		p.arm(e)
+	case agent.Alive:
+		p.alive(e)
+	case agent.Works:
+		if m.guard != nil {
+			m.guard.send(guardian.Works{})
+		}
+	case agent.ReplaceGuardian:
+		p.replaceGuardian(e)
 	case agent.DisarmGuardian:
 		if m.guard != nil {
 			m.guard.send(guardian.Disarmed{})
@@ -241,10 +256,9 @@ func (p *agentProc) execute(e agent.Effect) {
 	case agent.Touch:
 		p.c.touch(string(e.Value), func(err error) { p.step(agent.Touched{Err: err}) })
 	case agent.RenewLease:
-		p.c.renew(e.Timeout, e.Hold, func(g dcs.Grant, err error) {
-			p.step(agent.Renewed{Attempt: e.Attempt, Grant: g, Err: err})
-		})
+		p.renew(e)
 	case agent.Publish:
+		w.checkPublish(m, e.Key)
 		p.c.put(e.Key, string(e.Value), dcs.Any(), func(err error) { p.step(agent.Published{Key: e.Key, Err: err}) })
 	case agent.ReadHistory:
 		p.later(w.upTo(3*time.Millisecond), func() {
@@ -255,6 +269,19 @@ func (p *agentProc) execute(e agent.Effect) {
 	case agent.Checkpoint:
 		p.checkpoint()
 	}
+}
+
+// renew carries out a renewal.
+func (p *agentProc) renew(e agent.RenewLease) {
+	if p.m.w.mutant("renewal behind a task") && p.task != nil {
+		p.later(50*time.Millisecond, func() { p.renew(e) })
+		return
+	}
+	sent := p.m.boottime()
+	p.c.renew(e.Timeout, e.Hold, func(g dcs.Grant, err error) {
+		p.took = p.m.boottime() - sent
+		p.step(agent.Renewed{Attempt: e.Attempt, Grant: g, Err: err})
+	})
 }
 
 func (p *agentProc) exit(e agent.Exit) {
@@ -271,6 +298,41 @@ func (p *agentProc) exit(e agent.Exit) {
 	}
 }
 
+func (p *agentProc) alive(e agent.Alive) {
+	g := p.m.guard
+	if g == nil {
+		return
+	}
+	g.send(guardian.Sign{Next: e.Next})
+	if e.Answer {
+		p.m.later(100*time.Microsecond+p.m.w.upTo(time.Millisecond), func() {
+			if !g.dead && !g.frozen {
+				p.post(func() { p.step(agent.GuardianAnswered{}) })
+			}
+		})
+	}
+}
+
+// replaceGuardian ends a guardian that does not answer and starts another, which
+// takes the agent over as it is.
+func (p *agentProc) replaceGuardian(e agent.ReplaceGuardian) {
+	m := p.m
+	if e.Kill && m.guard != nil {
+		m.w.logf(m.name, "the agent kills its guardian")
+		m.guard.dead = true
+		m.guard = nil
+		m.unguarded = true
+	}
+	p.later(20*time.Millisecond+m.w.upTo(200*time.Millisecond), func() {
+		if m.guard == nil {
+			m.w.logf(m.name, "the agent starts another guardian")
+			m.guard = &guardProc{m: m}
+			m.guard.policy.Handle(m.boottime(), guardian.Hello{Adopted: true})
+		}
+		p.later(m.w.upTo(5*time.Millisecond), func() { p.step(agent.GuardianBack{}) })
+	})
+}
+
 func (p *agentProc) arm(e agent.ArmGuardian) {
 	w := p.m.w
 	if p.m.guard == nil {
@@ -281,205 +343,12 @@ func (p *agentProc) arm(e agent.ArmGuardian) {
 		return
 	}
 	g := p.m.guard
+	switch {
+	case w.mutant("guardian forgets to fence"):
+		e.Deadline += time.Hour
+	case w.mutant("deadline counted from the answer"):
+		e.Deadline += p.took
+	}
 	g.send(guardian.ArmedMsg{Seq: e.Seq, Armed: guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session,
 		Created: int64(e.Hold.Created), TTL: e.TTL}})
-	if w.mutant("a passed deadline is acknowledged") {
-		p.later(time.Millisecond, func() { p.step(agent.Acked{Seq: e.Seq}) })
-	}
-}
-
-// observe looks at the instance: the facts are from some moment before they
-// arrive.
-func (p *agentProc) observe(e agent.Observe) {
-	w := p.m.w
-	p.later(w.upTo(8*time.Millisecond), func() {
-		f := p.m.facts(e.Source)
-		p.later(w.upTo(8*time.Millisecond), func() { p.step(agent.Observed{ID: e.ID, Facts: f}) })
-	})
-}
-
-// ask asks one member for its status.
-func (p *agentProc) ask(member cluster.Member, timeout time.Duration) {
-	m, w := p.m, p.m.w
-	asked := m.boottime()
-	over := false
-	finish := func(a candidate.Answer) {
-		if !over {
-			over = true
-			p.post(func() { p.step(agent.PeerAnswered{Name: member.Name, Asked: asked, Answer: a}) })
-		}
-	}
-	w.after(m.truly(timeout), func() { finish(candidate.Answer{Name: member.Name}) })
-	to := w.machine(member.Name)
-	w.after(w.latency(), func() {
-		if to == nil || !to.up || w.cut(m.idx, to.idx) {
-			return
-		}
-		back := func(a candidate.Answer) {
-			w.after(w.latency(), func() {
-				if !w.cut(to.idx, m.idx) {
-					finish(a)
-				}
-			})
-		}
-		to.post(func() {
-			q := to.agent
-			if q == nil {
-				if to.guard == nil {
-					back(candidate.Answer{Name: to.name}) // connection refused
-				}
-				return // it waits in the guardian's socket
-			}
-			q.post(func() { back(to.answer()) })
-		})
-	})
-}
-
-// answer is what a node's REST API says about its instance now.
-func (m *machine) answer() candidate.Answer {
-	a := candidate.Answer{Name: m.name, Reachable: true}
-	if m.name == m.w.opts.NoFailover {
-		a.Tags = cluster.NewObject("nofailover", true)
-	}
-	s := m.pg
-	if s == nil || !s.ready || s.closed {
-		return a
-	}
-	a.Primary, a.Timeline = !s.recovery, m.disk.at.br.tli
-	if s.recovery {
-		a.LSN = m.disk.at.lsn
-	}
-	return a
-}
-
-func (p *agentProc) operate(e agent.Operate) {
-	end := agent.OperationEnded{ID: e.ID, Sent: p.m.boottime()}
-	done := func(g dcs.Grant, err error) {
-		end.Grant, end.Err = g, err
-		p.step(end)
-	}
-	plain := func(err error) { done(dcs.Grant{}, err) }
-	switch op := e.Op.(type) {
-	case agent.TakeInitialize:
-		p.c.put(cluster.KeyInitialize, "", op.Condition, plain)
-	case agent.DropInitialize:
-		p.c.remove(cluster.KeyInitialize, plain)
-	case agent.Acquire:
-		if op.Reclaim != nil {
-			p.c.reclaim(*op.Reclaim, done)
-		} else {
-			p.c.acquire(done)
-		}
-	case agent.Release:
-		p.c.release(op.Hold, op.Status, plain)
-	case agent.PutInitialize:
-		p.c.put(cluster.KeyInitialize, op.Sysid, op.Condition, plain)
-	case agent.PutConfig:
-		p.c.put(cluster.KeyConfig, string(cluster.Compact(op.Doc)), op.Condition, plain)
-	case agent.PublishCluster:
-		p.publishCluster(op, &end, done)
-	default:
-		panic(fmt.Sprintf("no such operation: %T", op))
-	}
-}
-
-// publishCluster does what node.publishCluster does.
-func (p *agentProc) publishCluster(op agent.PublishCluster, end *agent.OperationEnded, done func(dcs.Grant, error)) {
-	fail := func(err error) { done(dcs.Grant{}, err) }
-	p.c.put(cluster.KeyInitialize, op.Sysid, op.Condition, func(err error) {
-		if err != nil {
-			if !dcs.Refused(err) || p.m.w.store.keys[cluster.KeyInitialize].value != op.Sysid {
-				fail(err)
-				return
-			}
-		}
-		p.c.put(cluster.KeyConfig, string(cluster.Compact(op.Config)), dcs.Any(), func(err error) {
-			if err != nil {
-				fail(err)
-				return
-			}
-			end.Sent = p.m.boottime()
-			p.c.acquire(func(g dcs.Grant, err error) {
-				if err == nil {
-					p.m.journal = ""
-				}
-				done(g, err)
-			})
-		})
-	})
-}
-
-// compare does what the reference's divergence check does (postgresql.md 10.3).
-func (p *agentProc) compare(e agent.Compare) {
-	m, w := p.m, p.m.w
-	end := agent.Compared{ID: e.ID}
-	from := w.machine(e.Leader.Name)
-	p.later(5*time.Millisecond+w.upTo(50*time.Millisecond), func() {
-		defer func() { p.step(end) }()
-		local, tli, recovery, known := m.localPosition()
-		switch {
-		case !known:
-			end.Why = "the local position is not known yet"
-			return
-		case from == nil || !from.up || from.frozen || w.cut(m.idx, from.idx) || w.cut(from.idx, m.idx) || from.pg == nil || !from.pg.ready:
-			end.Why = "the leader does not answer"
-			return
-		case from.pg.recovery:
-			end.Why = "the leader is in recovery"
-			return
-		}
-		end.Concluded = true
-		leader := from.disk.at
-		switch {
-		case tli > leader.br.tli:
-			end.Diverged = true
-			return
-		case tli == leader.br.tli:
-			return
-		}
-		end.Diverged = true
-		for _, l := range leader.history() {
-			if l.Timeline != tli {
-				continue
-			}
-			switch {
-			case recovery:
-				end.Diverged = local > l.LSN
-			case m.disk.ck >= l.LSN:
-			default:
-				end.Diverged = m.disk.ckEnd != l.LSN
-			}
-		}
-	})
-}
-
-// localPosition is where the local data ends, as the divergence check sees it.
-func (m *machine) localPosition() (lsn cluster.LSN, tli cluster.Timeline, recovery, known bool) {
-	d := &m.disk
-	switch {
-	case !d.present:
-		return 0, 0, false, false
-	case m.pg != nil && m.pg.ready:
-		return m.pg.replayed, d.at.br.tli, m.pg.recovery, true
-	case m.pg != nil:
-		return 0, 0, false, false
-	case d.control == shutDownInRecovery || d.control == inArchiveRecovery:
-		return d.at.lsn, d.at.br.tli, true, true
-	case d.control == shutDown:
-		return d.ck, d.at.br.tli, false, true
-	}
-	return 0, 0, false, false
-}
-
-func (p *agentProc) checkpoint() {
-	m, w := p.m, p.m.w
-	s := m.pg
-	p.later(50*time.Millisecond+w.upTo(4*time.Second), func() {
-		if m.pg != s || s == nil || s.recovery || s.closed {
-			p.step(agent.Checkpointed{Err: "the server ended"})
-			return
-		}
-		m.disk.controlTLI = m.disk.at.br.tli
-		p.step(agent.Checkpointed{})
-	})
 }

@@ -5,6 +5,7 @@ import (
 
 	"tamada/internal/cluster"
 	"tamada/internal/guardian"
+	"tamada/internal/ha"
 )
 
 const mercy = guardian.KillGrace + 100*time.Millisecond
@@ -12,7 +13,9 @@ const mercy = guardian.KillGrace + 100*time.Millisecond
 // excused tells why nobody of ours could have stopped a machine's server just
 // now: it was frozen a moment ago, or a guardian that knew the deadline is dead.
 func (w *World) excused(m *machine) bool {
-	return m.unguarded || m.thawedAt > 0 && w.now < m.thawedAt+mercy
+	g := m.guard
+	return m.unguarded || m.thawedAt > 0 && w.now < m.thawedAt+mercy ||
+		g != nil && (g.frozen || g.thawedAt > 0 && w.now < g.thawedAt+mercy)
 }
 
 // check holds after every event.
@@ -28,8 +31,6 @@ func (w *World) check() {
 			}
 			continue
 		}
-		w.checkDeadline(m)
-		w.checkLine(m)
 		if w.opts.Stranger && m.disk.sysid == sysid(50) {
 			continue
 		}
@@ -38,6 +39,12 @@ func (w *World) check() {
 		}
 		if first == nil || w.excused(first) {
 			first = m
+		}
+	}
+	for _, m := range w.machines {
+		if m.writable() && !w.bootstrapping(m) {
+			w.checkDeadline(m)
+			w.checkLine(m)
 		}
 	}
 	w.checkHealth()
@@ -111,7 +118,7 @@ func (w *World) leaderReleased(m *machine) {
 // disturb notes that a fault touched a machine, or all.
 func (w *World) disturb(ms ...*machine) {
 	for _, m := range ms {
-		m.soundAt = w.now
+		m.soundAt, m.leaseAt = w.now, w.now
 	}
 }
 
@@ -132,6 +139,43 @@ func (w *World) soundFor(m *machine, d time.Duration) bool {
 	return w.opts.Loss == 0 || d > 0 && w.opts.Loss < 0.01
 }
 
+// leaseEnded is asked when an agent says that it could not renew in time.
+func (w *World) leaseEnded(p *agentProc) {
+	m := p.m
+	quiet := time.Duration(w.opts.TTL)*time.Second + 5*time.Second
+	if w.opts.Loss > 0 || w.now-m.leaseAt < quiet || w.store.down || m.frozen {
+		return
+	}
+	for i := range w.cuts {
+		if w.cuts[m.idx][i] || w.cuts[i][m.idx] {
+			return
+		}
+	}
+	w.violate("no lease is lost without a cause", "%s lost its lease although nothing had touched it for %s", m.name, (w.now - m.leaseAt).Round(time.Millisecond))
+}
+
+// fenced is asked when a guardian kills. An agent that runs gives way before.
+func (w *World) fenced(m *machine) {
+	p := m.agent
+	if m.pg == nil || m.pg.closed || p == nil || !p.ready || p.frozen || w.now-m.leaseAt < 5*time.Second || w.now-p.since < 5*time.Second {
+		return
+	}
+	w.violate("the agent gives way by itself", "the guardian of %s had to kill although its agent runs", m.name)
+}
+
+// checkPublish: status and history are the leader's to write.
+func (w *World) checkPublish(m *machine, key string) {
+	if m.unguarded || m.guard == nil || m.guard.frozen {
+		return
+	}
+	if t := m.agent.task; t != nil && (t.kind == ha.TaskStop || t.kind == ha.TaskDemote) {
+		return // the guardian is disarmed when no client is left; the lease goes on
+	}
+	if a := m.guard.policy.Armed(); a == nil || m.boottime() >= a.Deadline {
+		w.violate("only the leader publishes", "%s writes %s without a lease", m.name, key)
+	}
+}
+
 // checkPromotion is asked when a server is told to promote.
 func (w *World) checkPromotion(m *machine) {
 	if m.name == w.opts.NoFailover {
@@ -140,7 +184,7 @@ func (w *World) checkPromotion(m *machine) {
 	if m.disk.sysid != w.store.keys[cluster.KeyInitialize].value {
 		w.violate("one cluster", "%s is promoted with the system identifier %s", m.name, m.disk.sysid)
 	}
-	if w.excused(m) || m.guard == nil {
+	if m.unguarded || m.guard == nil {
 		return
 	}
 	a := m.guard.policy.Armed()
@@ -171,8 +215,7 @@ func (w *World) checkLoss(m *machine) {
 func (w *World) checkTimeline(m *machine, b *branch) {
 	for _, o := range w.branches {
 		if o.tli == b.tli && o.by != "stranger" {
-			w.logf(m.name, "timeline %d exists twice: by %s from %s and by %s from %s", b.tli, o.by, o.fork, m.name, b.fork)
-			w.Stats.kinds["timeline chosen twice"]++
+			w.violate("one timeline, one history", "timeline %d exists twice: by %s from %s and by %s from %s", b.tli, o.by, o.fork, m.name, b.fork)
 		}
 	}
 }
@@ -180,7 +223,7 @@ func (w *World) checkTimeline(m *machine, b *branch) {
 // checkDeletion is asked before a whole data folder is removed.
 func (w *World) checkDeletion(m *machine, why string) {
 	for _, o := range w.machines {
-		if o != m && o.disk.present && o.disk.whole && o.disk.sysid == m.disk.sysid {
+		if o != m && o.up && o.disk.present && o.disk.whole && o.disk.sysid == m.disk.sysid {
 			return
 		}
 	}
@@ -193,7 +236,7 @@ func (w *World) checkRewind(m, from *machine) {
 	if from.disk.sysid != m.disk.sysid {
 		w.violate("one cluster", "%s is rewound to another cluster", m.name)
 	}
-	if m.disk.at.br == w.line && from.disk.at.br != w.line && w.store.leader() != from.name {
+	if w.store.leader() == m.name || m.disk.at.br == w.line && from.disk.at.br != w.line && w.store.leader() != from.name {
 		w.violate("rewind to the leader's side", "%s, whose history is the cluster's (%s), is rewound to %s (%s)", m.name, m.disk.at, from.name, from.disk.at)
 	}
 }
@@ -203,6 +246,9 @@ func (w *World) checkRewind(m, from *machine) {
 func (w *World) checkHealth() {
 	for _, m := range w.machines {
 		p := m.agent
+		if p != nil && p.ready && w.mutant("health checks ignore the demotion") {
+			w.lockUntil(p)
+		}
 		if p == nil || !p.ready || p.frozen || m.frozen || p.task == nil || p.task.ended {
 			continue
 		}

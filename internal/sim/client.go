@@ -31,6 +31,7 @@ type client struct {
 	lastTold time.Duration // deliveries keep their order
 	stalled  time.Duration // the watch delivers nothing until then
 	frozen   bool          // connected to the store's frozen leader
+	stuck    bool          // and can reach no other server of the store
 }
 
 // open connects an agent to the store and begins its watch.
@@ -190,7 +191,11 @@ func (c *client) call(timeout time.Duration, do func(a attempt) (dcs.Grant, erro
 				return
 			}
 			g, err := do(attempt{n, c.s.term})
-			w.after(w.latency(), func() {
+			back := w.latency()
+			if w.now < m.slowAnswers {
+				back += timeout * 9 / 10
+			}
+			w.after(back, func() {
 				if w.cut(w.storeIdx(), m.idx) || w.chance(w.opts.Loss/2) {
 					again(n)
 					return
@@ -272,9 +277,6 @@ func (c *client) renew(timeout time.Duration, h dcs.Hold, done func(dcs.Grant, e
 			return dcs.Grant{}, dcs.ErrAbsent
 		}
 		mine := e.value == c.p.m.name && e.session == h.Session && e.created == h.Created
-		if w.mutant("release by name only") {
-			mine = e.value == c.p.m.name
-		}
 		if !mine {
 			return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, e.value)
 		}
@@ -296,6 +298,7 @@ func (c *client) renew(timeout time.Duration, h dcs.Hold, done func(dcs.Grant, e
 		return
 	}
 	if c.frozen && w.now < s.thawsAt {
+		c.frozen = c.stuck || w.chance(0.5) // the next try may go to another server
 		w.after(c.p.m.truly(timeout), func() { c.p.post(func() { done(dcs.Grant{}, errNoAnswer) }) })
 		return
 	}
@@ -322,8 +325,8 @@ func (c *client) release(h dcs.Hold, status []byte, done func(error)) {
 		}
 		e, ok := s.keys[cluster.KeyLeader]
 		mine := ok && e.value == c.p.m.name && e.session == h.Session && e.created == h.Created
-		if s.w.mutant("release by name only") {
-			mine = ok // deletes whatever is there
+		if s.w.mutant("releases what is there") {
+			mine = ok
 		}
 		switch {
 		case mine:

@@ -34,19 +34,20 @@ var faults = []fault{
 		})
 	}},
 	{"guardian crash", 3, func(w *World, m *machine, _ time.Duration) { m.guardianDies() }},
-	{"postgres crash", 10, func(w *World, m *machine, _ time.Duration) { m.post(m.serverGone) }},
-	{"machine crash", 10, func(w *World, m *machine, d time.Duration) {
-		if !m.up {
+	{"guardian freeze", 4, func(w *World, m *machine, d time.Duration) {
+		g := m.guard
+		if g == nil || g.frozen {
 			return
 		}
-		m.powerOff()
-		boots := m.boots
+		g.frozen = true
 		w.after(d, func() {
-			if m.boots == boots {
-				w.disturb(m)
-				m.boot()
-			}
+			w.disturb(m)
+			m.post(g.thaw)
 		})
+	}},
+	{"postgres crash", 10, func(w *World, m *machine, _ time.Duration) { m.post(m.serverGone) }},
+	{"machine crash", 10, func(w *World, m *machine, d time.Duration) {
+		w.crash(m, d)
 	}},
 	{"machine freeze", 8, func(w *World, m *machine, d time.Duration) {
 		if !m.up || m.frozen {
@@ -58,6 +59,7 @@ var faults = []fault{
 			m.thaw()
 		})
 	}},
+	{"machine crash after the next promotion", 4, func(w *World, _ *machine, d time.Duration) { w.dieNext = d }},
 	{"cut from store", 10, func(w *World, m *machine, d time.Duration) {
 		w.sever(m.idx, w.storeIdx(), d)
 		w.sever(w.storeIdx(), m.idx, d)
@@ -132,6 +134,39 @@ var faults = []fault{
 			m.post(func() { g.handle(guardian.Terminate{}) })
 		}
 	}},
+	// The following are drawn by no seed: scripts use them.
+	{"slow answers", 0, func(w *World, m *machine, d time.Duration) { m.slowAnswers = w.now + d }},
+	{"slow crash recovery", 0, func(w *World, m *machine, d time.Duration) {
+		m.slowStart = d
+		m.post(m.serverGone)
+	}},
+	{"slow shutdown", 0, func(w *World, m *machine, d time.Duration) {
+		m.slowStop = d
+		if g := m.guard; g != nil {
+			m.post(func() { g.handle(guardian.Terminate{}) })
+		}
+	}},
+	{"frozen store leader, and cut off after", 0, func(w *World, m *machine, d time.Duration) {
+		// Until the thaw the member can reach no other server of the store; then it
+		// reaches none at all.
+		s := w.store
+		s.frozenTerm, s.thawsAt = s.term, w.now+d
+		for _, c := range s.clients {
+			c.frozen = c.p.m == m
+			c.stuck = c.frozen
+		}
+		s.down = true
+		w.after(time.Second, func() { w.storeBack() })
+		w.after(d+50*time.Millisecond, func() {
+			s.frozenTerm = 0
+			for i := range w.cuts {
+				if i != m.idx {
+					w.sever(m.idx, i, 60*time.Second)
+					w.sever(i, m.idx, 60*time.Second)
+				}
+			}
+		})
+	}},
 	{"disk lost", 2, func(w *World, m *machine, d time.Duration) {
 		// A machine comes back with an empty disk, when others have the data.
 		whole := 0
@@ -200,9 +235,13 @@ func (w *World) duration() time.Duration {
 
 func (w *World) inject(f *fault, m *machine, d time.Duration) {
 	w.Stats.Faults++
-	w.Stats.kinds[f.kind]++
+	w.Stats.Kinds[f.kind]++
 	w.logf("fault", "%s: %s for %s", f.kind, m.name, d.Round(time.Millisecond))
+	lease := m.leaseAt
 	w.disturb(m)
+	if f.kind == "postgres crash" || f.kind == "slow crash recovery" || f.kind == "slow replication" {
+		m.leaseAt = lease
+	}
 	f.do(w, m, d)
 }
 
@@ -210,6 +249,8 @@ func (w *World) scripted(s Step) {
 	m := w.machines[s.Node]
 	leader := w.machine(w.store.leader())
 	switch {
+	case s.Role == "same" && w.scriptedOn != nil:
+		m = w.scriptedOn
 	case s.Role == "leader" && leader != nil:
 		m = leader
 	case s.Role == "replica":
@@ -222,11 +263,28 @@ func (w *World) scripted(s Step) {
 	}
 	for i := range faults {
 		if faults[i].kind == s.Kind {
+			w.scriptedOn = m
 			w.inject(&faults[i], m, s.For)
 			return
 		}
 	}
 	panic("no such fault: " + s.Kind)
+}
+
+// crash switches a machine off for a while.
+func (w *World) crash(m *machine, d time.Duration) {
+	if !m.up {
+		return
+	}
+	w.disturb(m)
+	m.powerOff()
+	boots := m.boots
+	w.after(d, func() {
+		if m.boots == boots {
+			w.disturb(m)
+			m.boot()
+		}
+	})
 }
 
 func (w *World) sever(from, to int, d time.Duration) {
@@ -257,6 +315,7 @@ func (w *World) repair() {
 	w.logf("fault", "everything is repaired")
 	w.storeBack()
 	w.opts.Loss = 0
+	w.disturb(w.machines...)
 	for i := range w.cuts {
 		for j := range w.cuts[i] {
 			w.cuts[i][j] = false
@@ -269,6 +328,9 @@ func (w *World) repair() {
 			m.boot()
 		case m.frozen:
 			m.thaw()
+		}
+		if m.guard != nil && m.guard.frozen {
+			m.post(m.guard.thaw)
 		}
 		if m.agent != nil && m.agent.frozen {
 			m.post(m.agent.thaw)

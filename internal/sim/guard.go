@@ -14,6 +14,10 @@ type guardProc struct {
 	policy guardian.Policy
 	dead   bool
 	timer  uint64
+
+	frozen   bool
+	backlog  []guardian.Event
+	thawedAt time.Duration
 }
 
 func (m *machine) startGuardian() {
@@ -31,6 +35,10 @@ func (g *guardProc) handle(ev guardian.Event) {
 	if g.dead {
 		return
 	}
+	if g.frozen {
+		g.backlog = append(g.backlog, ev)
+		return
+	}
 	for _, e := range g.policy.Handle(g.m.boottime(), ev) {
 		g.execute(e)
 	}
@@ -42,6 +50,15 @@ func (g *guardProc) handle(ev guardian.Event) {
 				g.tick()
 			}
 		})
+	}
+}
+
+func (g *guardProc) thaw() {
+	g.frozen, g.thawedAt = false, g.m.w.now
+	for len(g.backlog) > 0 && !g.frozen && !g.dead {
+		ev := g.backlog[0]
+		g.backlog = g.backlog[1:]
+		g.handle(ev)
 	}
 }
 
@@ -64,6 +81,15 @@ func (g *guardProc) execute(e guardian.Effect) {
 		if p := m.agent; p != nil {
 			p.post(func() { p.step(agent.ShutdownRequested{}) })
 		}
+	case guardian.KillAgent:
+		w.logf(m.name, "the guardian kills the agent: %s", e.Why)
+		m.later(w.upTo(5*time.Millisecond), func() {
+			if p := m.agent; p != nil {
+				p.die()
+				m.agent = nil
+			}
+			g.handle(guardian.AgentExited{})
+		})
 	case guardian.Ack:
 		if p := m.agent; p != nil {
 			m.unguarded = false
@@ -73,6 +99,7 @@ func (g *guardProc) execute(e guardian.Effect) {
 		}
 	case guardian.Fence:
 		w.Stats.Fenced++
+		w.fenced(m)
 		w.logf(m.name, "the guardian fences: deadline %s, now %s", e.Deadline, m.boottime())
 		g.fence()
 	case guardian.Exit:
@@ -90,16 +117,14 @@ func (g *guardProc) fence() {
 	if w.chance(0.2) {
 		t = guardian.KillGrace
 	}
-	var kill func()
-	kill = func() {
+	m.later(t, func() {
 		m.serverGone()
 		g.handle(guardian.Fenced{})
-	}
-	m.later(t, kill)
+	})
 }
 
-// guardianDies is a crash of the guardian. The service manager ends what is left
-// of the service, except PostgreSQL, and starts it again.
+// guardianDies is a crash of the guardian. The agent notices at once; without an
+// agent, the service manager starts the service again.
 func (m *machine) guardianDies() {
 	if m.guard == nil {
 		return
@@ -108,11 +133,9 @@ func (m *machine) guardianDies() {
 	m.guard.dead = true
 	m.guard = nil
 	m.unguarded = true
-	m.later(m.w.upTo(200*time.Millisecond), func() {
-		if m.agent != nil {
-			m.agent.die()
-			m.agent = nil
-		}
-		m.later(100*time.Millisecond+m.w.upTo(2*time.Second), m.startGuardian)
-	})
+	if p := m.agent; p != nil {
+		p.later(m.w.upTo(5*time.Millisecond), func() { p.step(agent.GuardianLost{}) })
+		return
+	}
+	m.later(100*time.Millisecond+m.w.upTo(2*time.Second), m.startGuardian)
 }

@@ -27,12 +27,16 @@ type machine struct {
 	guard *guardProc
 	agent *agentProc
 
-	slowUntil time.Duration // replication is slow
+	slowUntil   time.Duration // replication is slow
+	slowAnswers time.Duration // answers of the store are slow
+	slowStart   time.Duration // what the next crash recovery takes
+	slowStop    time.Duration // what the next shutdown checkpoint takes
 	// unguarded: a guardian died that knew a deadline; what runs since then is
 	// guarded by nobody until the next deadline is told.
 	unguarded bool
-	journal   ha.TaskKind // the task that is changing the data folder
-	soundAt   time.Duration
+	journal   ha.TaskKind   // the task that is changing the data folder
+	soundAt   time.Duration // last fault that touched it
+	leaseAt   time.Duration // last one that could cost it a lease
 }
 
 func nodeName(i int) string { return "n" + string(rune('1'+i)) }
@@ -133,8 +137,7 @@ type disk struct {
 	present bool
 	whole   bool // false: half copied or half rewound
 	sysid   string
-	at      place // end of WAL
-	replay  cluster.LSN
+	at      place  // end of WAL
 	control string // state in pg_control
 	ck      cluster.LSN
 	ckEnd   cluster.LSN

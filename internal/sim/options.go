@@ -33,17 +33,12 @@ type Options struct {
 	Drift float64 // clocks run at 1±Drift
 	Loss  float64 // probability that a request to the store, or its answer, is lost
 
-	// Clash lets two promotions choose the same number for their timeline, as
-	// PostgreSQL does when the second has never heard of the first. Nothing here
-	// can prevent that yet, so it is off; see TestTwoPromotionsMayChooseOneNumber.
-	Clash bool
-
 	Mutant string // name of what is broken on purpose, "" for nothing
 	Full   bool   // keep the whole trace
 }
 
 // Step is one scripted fault: a kind on a node (by index) for a time. Role picks
-// the node instead: "leader" or "replica".
+// the node instead: "leader", "replica", or "same" for that of the step before.
 type Step struct {
 	At   time.Duration
 	Kind string
@@ -84,7 +79,7 @@ func (o *Options) agentConfig(m *machine) agent.Config {
 	if m.name == o.NoFailover {
 		local.Tags = cluster.NewObject("nofailover", true)
 	}
-	return agent.Config{Name: m.name, Local: local, Initial: o.dynamic(),
+	return agent.Config{Name: m.name, Guarded: true, Local: local, Initial: o.dynamic(),
 		Identity: ha.Identity{ConnURL: "postgres://" + m.name + ":5432/postgres", APIURL: "http://" + m.name + ":8008/patroni",
 			Version: "4.1.4", Agent: cluster.AgentInfo{Version: "1", Guardian: true}}}
 }

@@ -38,7 +38,7 @@ func (m *machine) spawn(primary bool, source string) *server {
 	d := &m.disk
 	s := &server{m: m, recovery: true, source: source}
 	m.pg = s
-	crashed := d.control == inProduction || d.control == inArchiveRecovery
+	crashed := d.control == inProduction || d.control == inArchiveRecovery || primary && d.control == shutDownInRecovery
 	d.standby, d.source = !primary, source
 	if !primary && d.control == inProduction {
 		d.control = inArchiveRecovery
@@ -50,6 +50,9 @@ func (m *machine) spawn(primary bool, source string) *server {
 		if w.chance(0.05) {
 			t += w.upTo(25 * time.Second)
 		}
+	}
+	if crashed && m.slowStart > 0 {
+		t, m.slowStart = m.slowStart, 0
 	}
 	if !primary {
 		d.control = inArchiveRecovery
@@ -203,7 +206,7 @@ func (s *server) refused(from *machine) string {
 }
 
 // beginPromotion is what `pg_ctl promote` asks for.
-func (m *machine) beginPromotion(done func(err string)) {
+func (m *machine) beginPromotion(least cluster.Timeline, done func(err string)) {
 	w := m.w
 	s := m.pg
 	if s == nil || !s.ready || s.closed {
@@ -223,12 +226,7 @@ func (m *machine) beginPromotion(done func(err string)) {
 		}
 		d := &m.disk
 		parent := d.at
-		tli := parent.br.tli + 1
-		for _, o := range w.branches {
-			if !w.opts.Clash {
-				tli = max(tli, o.tli+1)
-			}
-		}
+		tli := max(parent.br.tli+1, least)
 		w.checkLoss(m)
 		w.branchID++
 		d.at = place{&branch{id: w.branchID, tli: tli, parent: parent.br, fork: parent.lsn, by: m.name, end: parent.lsn}, parent.lsn}
@@ -240,6 +238,10 @@ func (m *machine) beginPromotion(done func(err string)) {
 		w.line = d.at.br
 		w.Stats.Promotions++
 		w.logf(m.name, "is promoted: %s", d.at)
+		if d := w.dieNext; d > 0 && !w.calm {
+			w.dieNext = 0
+			w.after(w.upTo(1500*time.Millisecond), func() { w.crash(m, d) })
+		}
 		done("")
 	})
 }
@@ -274,7 +276,10 @@ func (m *machine) stop(fast bool, safe func(), checkpointed func(begin, end clus
 		}
 		safe()
 		t := 20*time.Millisecond + w.upTo(500*time.Millisecond)
-		if w.chance(0.05) {
+		switch {
+		case m.slowStop > 0:
+			t, m.slowStop = m.slowStop, 0
+		case w.chance(0.05):
 			t += w.upTo(20 * time.Second) // a large shutdown checkpoint
 		}
 		m.later(t, func() { m.shutDown(s, checkpointed, done) })

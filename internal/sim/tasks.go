@@ -85,7 +85,7 @@ func (p *agentProc) startTask(e agent.StartTask) {
 		case ha.Rewind:
 			p.rewind(t, d.From.Name, ok, fail, end)
 		case ha.Promote:
-			p.promote(t, ok, fail)
+			p.promote(t, d.Timeline, ok, fail)
 		case ha.ResumePrimary:
 			m.stop(true, func() {}, func(_, _ cluster.LSN) {}, func() {
 				if t.cancelled || p.dead {
@@ -266,13 +266,14 @@ func (p *agentProc) rewind(t *task, name string, ok func(), fail func(string), e
 		}
 		p.post(func() {
 			from := m.source(name)
-			if m.pg != nil || t.cancelled || from == nil || from.pg.recovery {
+			if m.pg != nil || t.cancelled || from == nil || from.pg.recovery && !w.mutant("rewinds the leader") {
 				if m.disk.whole {
 					m.journal = ""
 				}
 				end("pg_rewind did not begin", agent.TaskEnded{Broken: !m.disk.whole, Retry: true})
 				return
 			}
+			w.checkRewind(m, from)
 			if from.disk.controlTLI == m.disk.controlTLI && m.disk.whole {
 				// The source's control file names the target's timeline: nothing to do, it says.
 				w.logf(m.name, "pg_rewind: no rewind required")
@@ -281,7 +282,6 @@ func (p *agentProc) rewind(t *task, name string, ok func(), fail func(string), e
 				return
 			}
 			w.Stats.Rewinds++
-			w.checkRewind(m, from)
 			m.disk.whole = false
 			p.later(500*time.Millisecond+w.upTo(5*time.Second), func() {
 				from := m.source(name)
@@ -299,7 +299,7 @@ func (p *agentProc) rewind(t *task, name string, ok func(), fail func(string), e
 	})
 }
 
-func (p *agentProc) promote(t *task, ok func(), fail func(string)) {
+func (p *agentProc) promote(t *task, least cluster.Timeline, ok func(), fail func(string)) {
 	m, w := p.m, p.m.w
 	p.later(w.upTo(20*time.Millisecond), func() {
 		if t.cancelled {
@@ -307,7 +307,7 @@ func (p *agentProc) promote(t *task, ok func(), fail func(string)) {
 			return
 		}
 		p.step(agent.TaskProgress{ID: t.id, Phase: ha.PhaseCommitted})
-		m.beginPromotion(func(err string) {
+		m.beginPromotion(least, func(err string) {
 			if err != "" {
 				fail(err)
 				return

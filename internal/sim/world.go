@@ -31,16 +31,20 @@ type World struct {
 	commits  []commit
 	commitID int
 
-	trace   []string // ring
-	traceN  int
-	full    strings.Builder
-	sum     hash.Hash
-	calm    bool // no more faults
-	ended   bool
-	fatal   *Violation
-	Stats   Stats
-	mutants *Mutant
-	stale   map[string]any // state of mutants
+	trace  []string // ring
+	traceN int
+	full   strings.Builder
+	sum    hash.Hash
+	listen func(who, text string) // hears every line of the trace
+	calm   bool                   // no more faults
+	// scriptedOn is the machine of the last scripted fault.
+	scriptedOn *machine
+	dieNext    time.Duration // whoever is promoted next crashes at once, for this long
+	ended      bool
+	fatal      *Violation
+	Stats      Stats
+	mutants    *Mutant
+	stale      map[string]any // state of mutants
 }
 
 // Stats are what a history has seen.
@@ -52,13 +56,35 @@ type Stats struct {
 	Failovers  int // the leader key went to another member
 	Fenced     int
 	Inherited  int // agents that went on with their predecessor's lease
-	Resumed    int
 	Rewinds    int
 	Clones     int
 	Commits    int
 	Lost       int // acknowledged commits that asynchronous replication lost
 
-	kinds map[string]int
+	Histories int
+	Kinds     map[string]int // faults by kind
+}
+
+// Add sums up.
+func (s *Stats) Add(o Stats) {
+	s.Virtual += o.Virtual
+	s.Events += o.Events
+	s.Faults += o.Faults
+	s.Promotions += o.Promotions
+	s.Failovers += o.Failovers
+	s.Fenced += o.Fenced
+	s.Inherited += o.Inherited
+	s.Rewinds += o.Rewinds
+	s.Clones += o.Clones
+	s.Commits += o.Commits
+	s.Lost += o.Lost
+	s.Histories++
+	if s.Kinds == nil {
+		s.Kinds = map[string]int{}
+	}
+	for k, n := range o.Kinds {
+		s.Kinds[k] += n
+	}
 }
 
 // Violation is a broken invariant.
@@ -86,6 +112,12 @@ func (r *Report) String() string {
 	return fmt.Sprintf("%s\nseed %d (%d nodes), replay with SIM_SEED=%d:\n%s", r.Trace, r.Options.Seed, r.Options.Nodes, r.Options.Seed, v)
 }
 
+// Tail are the last lines of the trace.
+func (r *Report) Tail(n int) string {
+	lines := strings.SplitAfter(r.Trace, "\n")
+	return strings.Join(lines[max(0, len(lines)-n-1):], "")
+}
+
 const ringSize = 500
 
 // broken unwinds the event that broke an invariant.
@@ -103,6 +135,9 @@ func (w *World) violate(invariant, format string, args ...any) {
 func (w *World) logf(who, format string, args ...any) {
 	line := fmt.Sprintf("%10.4f %-5s ", w.now.Seconds(), who) + fmt.Sprintf(format, args...) + "\n"
 	w.sum.Write([]byte(line))
+	if w.listen != nil {
+		w.listen(who, fmt.Sprintf(format, args...))
+	}
 	if w.opts.Full {
 		w.full.WriteString(line)
 		return
@@ -154,8 +189,18 @@ func (w *World) machine(name string) *machine {
 
 // Run makes the history of the options.
 func Run(o Options) *Report {
+	w := newWorld(o)
+	w.until(1 << 62)
+	sum := hex.EncodeToString(w.sum.Sum(nil))
+	w.Stats.Virtual = w.now
+	w.Stats.Commits = len(w.commits)
+	return &Report{Options: o, Violation: w.fatal, Stats: w.Stats, Trace: w.lastLines(), Sum: sum}
+}
+
+// newWorld is a world in which nothing has happened yet.
+func newWorld(o Options) *World {
 	w := &World{opts: o, rng: rand.New(rand.NewPCG(o.Seed, 0x7a3ada)), sum: sha256.New(), mutants: mutantByName(o.Mutant), stale: map[string]any{}}
-	w.Stats.kinds = map[string]int{}
+	w.Stats.Kinds = map[string]int{}
 	w.store = newStore(w)
 	for i := range o.Nodes {
 		m := &machine{w: w, idx: i, name: nodeName(i), rate: 1 + o.Drift*(2*w.rng.Float64()-1)}
@@ -166,11 +211,7 @@ func Run(o Options) *Report {
 		w.cuts[i] = make([]bool, o.Nodes+1)
 	}
 	w.prepare()
-	w.run()
-	sum := hex.EncodeToString(w.sum.Sum(nil))
-	w.Stats.Virtual = w.now
-	w.Stats.Commits = len(w.commits)
-	return &Report{Options: o, Violation: w.fatal, Stats: w.Stats, Trace: w.lastLines(), Sum: sum}
+	return w
 }
 
 // prepare plans the beginning, the faults and the end.
@@ -202,7 +243,8 @@ func (w *World) prepare() {
 	w.at(o.Quiet+o.Faulty, w.repair)
 }
 
-func (w *World) run() {
+// until lets time pass, up to t or the end of the history.
+func (w *World) until(t time.Duration) {
 	defer func() {
 		if x := recover(); x != nil {
 			if _, ok := x.(broken); !ok {
@@ -212,7 +254,7 @@ func (w *World) run() {
 			}
 		}
 	}()
-	for len(w.q.heap) > 0 && !w.ended {
+	for len(w.q.heap) > 0 && !w.ended && w.q.heap[0].at <= t {
 		e := w.q.pop()
 		w.now = e.at
 		w.Stats.Events++

@@ -125,7 +125,7 @@ func (c *cluster) end() {
 	if os.Getenv(envKeep) == "" {
 		_ = os.RemoveAll(c.dir)
 		for _, n := range c.nodes {
-			_ = os.RemoveAll(n.dir)
+			_ = os.RemoveAll(filepath.Dir(n.dir))
 		}
 	}
 }
@@ -168,14 +168,15 @@ func (c *cluster) eventually(within time.Duration, what string, holds func() (bo
 	}
 }
 
-// add makes a node that is not started yet. change may alter its configuration.
+// add makes a node that is not started yet; change makes its configuration
+// another than the usual one.
 func (c *cluster) add(name string, p *place, change ...func(*node)) *node {
 	c.t.Helper()
 	n := newNode(c, name, p)
-	c.nodes = append(c.nodes, n)
 	for _, f := range change {
 		f(n)
 	}
+	c.nodes = append(c.nodes, n)
 	return n
 }
 
@@ -183,8 +184,14 @@ func (c *cluster) add(name string, p *place, change ...func(*node)) *node {
 // the others, and waits until all replicas stream.
 func (c *cluster) bringUp(count int, change ...func(*node)) (leader *node) {
 	c.t.Helper()
+	return c.bringUpAt(here(c.t), count, change...)
+}
+
+// bringUpAt is bringUp with all nodes in one place.
+func (c *cluster) bringUpAt(p *place, count int, change ...func(*node)) (leader *node) {
+	c.t.Helper()
 	for i := range count {
-		c.add(fmt.Sprintf("n%d", i+1), here(c.t), change...)
+		c.add(fmt.Sprintf("n%d", i+1), p, change...)
 	}
 	c.startAll()
 	return c.nodes[0]
@@ -214,16 +221,21 @@ func (c *cluster) waitLeader(within time.Duration, n *node) {
 	})
 }
 
-// waitHealthy waits until a node leads and all others that run stream from it,
-// by SQL on the leader and in what they publish.
+// waitHealthy waits until a node leads and all others that were started and not
+// stopped by the test stream from it, by SQL on the leader and in what they
+// publish.
 func (c *cluster) waitHealthy(within time.Duration, leader *node) {
 	c.t.Helper()
 	c.waitLeader(within, leader)
 	var want []string
 	for _, n := range c.nodes {
-		if n != leader && n.running() {
-			want = append(want, n.name)
+		if n == leader || n.main == nil || n.down {
+			continue
 		}
+		if !n.running() {
+			c.t.Fatalf("%s has ended, exit code %d:\n%s", n.name, n.main.exitCode(), tail(n.log, 2000))
+		}
+		want = append(want, n.name)
 	}
 	c.eventually(within, fmt.Sprintf("%v stream from %s", want, leader.name), func() (bool, string) {
 		got, err := leader.query("SELECT string_agg(application_name, ' ' ORDER BY application_name) FROM pg_stat_replication WHERE state = 'streaming'")

@@ -42,9 +42,16 @@ func TestKilledPostmasterIsStartedAgainOnTheSameNode(t *testing.T) {
 
 func TestDeadNodeIsReplacedAndComesBackRewound(t *testing.T) {
 	t.Parallel()
+	assertDeadNodeComesBack(t, here(t), 3)
+}
+
+// assertDeadNodeComesBack kills everything on the node of a primary that has
+// written what nobody received.
+func assertDeadNodeComesBack(t *testing.T, p *place, count int) {
+	t.Helper()
 	c := newCluster(t)
 	c.dynamic["loop_wait"] = 2
-	old := c.bringUp(3)
+	old := c.bringUpAt(p, count)
 	w := c.startWriter(old)
 
 	// Frozen WAL senders: what is committed from now on exists on the old primary only, as far as the kernel has not
@@ -116,7 +123,7 @@ func TestStoppedLeaderHandsOverAtOnce(t *testing.T) {
 	w := c.startWriter(old)
 
 	stopped := time.Now()
-	old.kill(old.main.pid(), syscall.SIGTERM, "guardian")
+	old.stop()
 	leader := c.waitNewLeader(patience, old)
 	w.progress(patience, 50)
 	c.eventually(patience, "the stopped node has ended", func() (bool, string) { return old.main.ended(), "it runs" })

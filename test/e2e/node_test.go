@@ -38,6 +38,7 @@ type node struct {
 	config   object // may be changed before start
 	command  []string
 	main     *program // the guardian, nil before the first start
+	down     bool     // the test has stopped or killed it
 
 	mu   sync.Mutex // guards sql
 	sql  *pgx.Conn
@@ -77,7 +78,7 @@ func (n *node) defaults() object {
 		"etcd3":   object{"hosts": []string{n.c.store}},
 		"bootstrap": object{
 			"dcs":    n.c.dynamic,
-			"initdb": []any{object{"encoding": "UTF8"}, object{"locale": "C"}, "data-checksums", "no-sync"},
+			"initdb": []any{object{"encoding": "UTF8"}, object{"locale": "C"}, object{"auth": "scram-sha-256"}, "data-checksums", "no-sync"},
 		},
 		"postgresql": object{
 			"listen": address, "connect_address": address,
@@ -126,6 +127,7 @@ func (n *node) writeConfig() {
 func (n *node) start() {
 	n.c.t.Helper()
 	n.writeConfig()
+	n.down = false
 	n.main = startProgram(n.c.t, n.name, n.log, n.at.command(n.c.t, n.command...))
 	n.c.note("started %s, pid %d", n.name, n.main.pid())
 }
@@ -150,10 +152,10 @@ func (n *node) runToEnd() (code int, output string) {
 	return n.main.exitCode(), string(b)
 }
 
-// agentPID is the agent below the guardian, 0 for none.
+// agentPID is the node's agent, whoever is its parent; 0 for none.
 func (n *node) agentPID() int {
 	for _, p := range readProcesses() {
-		if p.ppid == n.main.pid() && p.state != 'Z' && strings.Contains(p.cmdline, "tamada agent ") {
+		if p.state != 'Z' && strings.HasSuffix(p.cmdline, "tamada agent "+n.at.inside(n.configFile())) {
 			return p.pid
 		}
 	}
@@ -178,8 +180,9 @@ func (n *node) postmasterPID() int {
 	return pid
 }
 
-// processes are all that belong to the node: what is below its main process,
-// and what works in its data folder, whoever is its parent.
+// processes are all that belong to the node: what is below its main process, and
+// whoever is their parent, what was started with its configuration or works in
+// its data folder.
 func (n *node) processes() (list []process) {
 	all := readProcesses()
 	seen := map[int]bool{}
@@ -202,8 +205,9 @@ func (n *node) processes() (list []process) {
 		take(descendants(all, pid)...)
 	}
 	for _, p := range all {
-		if p.cwd == n.dataDir() {
+		if p.cwd == n.dataDir() || strings.HasSuffix(p.cmdline, " "+n.at.inside(n.configFile())) {
 			take(p)
+			take(descendants(all, p.pid)...)
 		}
 	}
 	return list
@@ -212,6 +216,7 @@ func (n *node) processes() (list []process) {
 // killAll kills every process of the node at once, as a power failure would,
 // and waits until none is left.
 func (n *node) killAll() {
+	n.down = true
 	known := map[int]process{}
 	for range 400 {
 		for _, p := range n.processes() {
@@ -265,6 +270,14 @@ func (n *node) logSize() int64 {
 	return st.Size()
 }
 
+// stop asks the node to end, as a service manager does; it may take as long as
+// it takes.
+func (n *node) stop() {
+	n.c.t.Helper()
+	n.down = true
+	n.kill(n.main.pid(), syscall.SIGTERM, "guardian")
+}
+
 // kill sends a signal to one process and notes it.
 func (n *node) kill(pid int, s syscall.Signal, what string) {
 	n.c.t.Helper()
@@ -276,3 +289,6 @@ func (n *node) kill(pid int, s syscall.Signal, what string) {
 		n.c.t.Fatalf("%v to %s of %s: %v", s, what, n.name, err)
 	}
 }
+
+// touch makes an empty file.
+func touch(path string) error { return os.WriteFile(path, nil, 0o600) }

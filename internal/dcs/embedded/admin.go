@@ -69,11 +69,21 @@ func (a Admin) config(endpoints []string) (clientv3.Config, error) {
 	return cfg, nil
 }
 
-// Members lists the members, and asks each how it is.
+// listWithin is how long a majority may take to agree on the list of members;
+// then one member's own word has to do.
+const listWithin = 3 * time.Second
+
+// Members lists the members, and asks each how it is. Without a majority the
+// list is the one that a single member knows.
 func (a Admin) Members(ctx context.Context) ([]Member, error) {
 	var list []Member
 	err := a.with(ctx, a.Endpoints, func(ctx context.Context, cli *clientv3.Client) error {
-		resp, err := cli.MemberList(ctx)
+		agreed, cancel := context.WithTimeout(ctx, listWithin)
+		defer cancel()
+		resp, err := cli.MemberList(agreed)
+		if err != nil && ctx.Err() == nil {
+			resp, err = cli.MemberList(ctx, clientv3.WithSerializable())
+		}
 		if err != nil {
 			return fmt.Errorf("etcd: list the members: %w", err)
 		}
@@ -117,6 +127,23 @@ func (a Admin) status(ctx context.Context, m *Member) {
 		m.Version, m.DBSize, m.Index = s.Version, s.DbSize, s.RaftAppliedIndex
 		return nil
 	})
+}
+
+// Leads asks the first endpoint only, with one message, whether its member leads.
+func (a Admin) Leads(ctx context.Context) (bool, error) {
+	if len(a.Endpoints) == 0 {
+		return false, errors.New("etcd: no endpoint to ask")
+	}
+	leads := false
+	err := a.with(ctx, a.Endpoints[:1], func(ctx context.Context, cli *clientv3.Client) error {
+		s, err := cli.Status(ctx, a.Endpoints[0])
+		if err != nil {
+			return fmt.Errorf("etcd: status of %s: %w", a.Endpoints[0], err)
+		}
+		leads = s.Leader == s.Header.MemberId
+		return nil
+	})
+	return leads, err
 }
 
 // MoveLeader moves etcd's leadership off the member awayFrom, to the one that

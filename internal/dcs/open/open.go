@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 
 	"tamada/internal/config"
 	"tamada/internal/dcs"
@@ -17,14 +18,30 @@ import (
 // on with, "" for a new one. The network is not touched unless a login is
 // configured.
 func Store(ctx context.Context, cfg *config.Config, times dcs.Times, session string, log *slog.Logger) (dcs.Store, error) {
-	e := &cfg.Etcd3
-	o := etcd3.Options{Namespace: cfg.Namespace, Scope: cfg.Scope, Name: cfg.Name, Hosts: Hosts(e, cfg.Name), Proxy: e.Proxy,
-		UseProxies: e.UseProxies, SRV: e.SRV, SRVSuffix: e.SRVSuffix, Protocol: e.Protocol, Username: e.Username,
-		Password: string(e.Password), CACert: e.CACert, Cert: e.Cert, Key: e.Key, Times: times, Session: session, Logger: log}
+	o := options(cfg)
+	o.Times, o.Session, o.Logger = times, session, log
 	if len(o.Hosts) == 0 && o.Proxy == "" && o.SRV == "" {
 		return nil, errors.New("the configuration names no etcd server: set etcd3.hosts or etcd3.embedded")
 	}
 	return etcd3.Open(ctx, o)
+}
+
+// options are what the configuration says of etcd.
+func options(cfg *config.Config) etcd3.Options {
+	e := &cfg.Etcd3
+	o := etcd3.Options{Namespace: cfg.Namespace, Scope: cfg.Scope, Name: cfg.Name, Hosts: Hosts(e, cfg.Name), Proxy: e.Proxy,
+		UseProxies: e.UseProxies, SRV: e.SRV, SRVSuffix: e.SRVSuffix, Protocol: e.Protocol, Username: e.Username,
+		Password: string(e.Password), CACert: e.CACert, Cert: e.Cert, Key: e.Key}
+	if e.Embedded != nil && len(e.Hosts) == 0 && e.Embedded.Cert != "" {
+		o.Protocol = "https" // the embedded members speak nothing else then
+		if o.CACert == "" {
+			o.CACert = e.Embedded.CACert
+		}
+		if o.Cert == "" && e.Embedded.CACert != "" { // they ask for a certificate
+			o.Cert, o.Key = e.Embedded.Cert, e.Embedded.Key
+		}
+	}
+	return o
 }
 
 // Hosts are the servers to ask: those configured, or else the clients of all
@@ -42,7 +59,8 @@ func Hosts(e *config.Etcd3, name string) []string {
 		if p.Name == name {
 			continue
 		}
-		if host, port, err := net.SplitHostPort(p.Address); err == nil {
+		address := strings.TrimPrefix(strings.TrimPrefix(p.Address, "http://"), "https://")
+		if host, port, err := net.SplitHostPort(address); err == nil {
 			if n, err := strconv.Atoi(port); err == nil {
 				hosts = append(hosts, net.JoinHostPort(host, strconv.Itoa(n-e.Embedded.Peer.Port+own.Port)))
 			}

@@ -120,6 +120,11 @@ type Refused struct {
 // Failed: the renewal of that number got no usable answer.
 type Failed struct{ Attempt uint64 }
 
+// Confirmed: every member has promised not to race, although the store cannot
+// be reached (failsafe mode). It counts from the moment the questions were sent,
+// like a renewal.
+type Confirmed struct{ Sent Instant }
+
 // Acked: the guardian knows the deadline of that number.
 type Acked struct{ Seq uint64 }
 
@@ -151,6 +156,7 @@ func (Inherited) event()   {}
 func (Renewed) event()     {}
 func (Refused) event()     {}
 func (Failed) event()      {}
+func (Confirmed) event()   {}
 func (Acked) event()       {}
 func (Permit) event()      {}
 func (Rearm) event()       {}
@@ -230,6 +236,10 @@ func (l *Lease) Handle(now Instant, ev Event) []Effect {
 		if l.attempt != 0 && l.attempt == ev.Attempt {
 			l.attempt = 0
 			l.nextAt = max(now, l.sent+retryAfter)
+		}
+	case Confirmed:
+		if l.Holds(now) {
+			effects = l.granted(ev.Sent, l.Terms.TTL)
 		}
 	case Acked:
 		l.acked(now, ev.Seq)

@@ -50,7 +50,9 @@ func Open(pid int, start uint64) (*Handle, error) {
 		h.Close()
 		return nil, err
 	}
-	if err != nil || s.Dead() || !h.Alive() || start != 0 && s.Start != start {
+	// The state is of the first thread alone. It may be a zombie while others of a process that was killed still hold
+	// its sockets and files; the pidfd knows.
+	if err != nil || !h.Alive() || start != 0 && s.Start != start {
 		h.Close()
 		return nil, fmt.Errorf("open process %d: %w", pid, ErrGone)
 	}

@@ -1,0 +1,92 @@
+package agent
+
+import (
+	"testing"
+	"time"
+
+	"tamada/internal/cluster"
+	"tamada/internal/dcs"
+	"tamada/internal/ha"
+	"tamada/internal/ha/lease"
+)
+
+// leading is an agent whose lease is held until the deadline that is returned.
+func leading(t *testing.T) (*Agent, ha.Instant) {
+	t.Helper()
+	a := New(Config{Name: "n1"})
+	a.now = 100 * time.Second
+	a.store.view = &cluster.Cluster{Leader: &cluster.Leader{Name: "n1", Created: 9, Session: "s1"}}
+	a.inst = ha.Instance{Data: ha.DataPresent, Running: true, Answers: true, Timeline: 2, Role: cluster.RolePrimary, State: cluster.StateRunning}
+	a.hold = dcs.Hold{Session: "s1", Created: 9}
+	a.leaseEvent(lease.Acquired{Sent: a.now, TTL: 30 * time.Second, Epoch: 1})
+	a.leaseEvent(lease.Acked{Seq: 1})
+	if a.lease.State() != lease.Held {
+		t.Fatal("the lease is not held")
+	}
+	return a, a.lease.Deadline()
+}
+
+func has[E Effect](effects []Effect) bool {
+	for _, e := range effects {
+		if _, ok := e.(E); ok {
+			return true
+		}
+	}
+	return false
+}
+
+func TestNothingIsPublishedByALoopThatStoodStillPastItsDeadline(t *testing.T) {
+	local := ha.LocalHistory{Timeline: 2, Lines: []cluster.HistoryLine{{Timeline: 1, LSN: 500}}}
+	a, deadline := leading(t)
+	if !has[Publish](a.Step(deadline-10*time.Second, time.Time{}, 0, HistoryRead{Local: local})) {
+		t.Fatal("a leader does not publish its history")
+	}
+	a, deadline = leading(t)
+	if has[Publish](a.Step(deadline+time.Second, time.Time{}, 0, HistoryRead{Local: local})) {
+		t.Error("published the history after the lease had ended")
+	}
+}
+
+func TestRenewalTakesOverTheSessionTheKeyWasMovedTo(t *testing.T) {
+	a, _ := leading(t)
+	e := a.Step(106*time.Second, time.Time{}, 0, Timer{})
+	if !has[RenewLease](e) {
+		t.Fatalf("nothing is renewed: %v", e)
+	}
+	moved := dcs.Hold{Session: "s2", Created: 9}
+	a.Step(106*time.Second, time.Time{}, 0, Renewed{Attempt: 1, Grant: dcs.Grant{Hold: moved, TTL: 30 * time.Second, Epoch: 1}})
+	if a.hold != moved {
+		t.Errorf("holds %v, want %v", a.hold, moved)
+	}
+}
+
+func TestRewindThatNeverBeganIsComparedAgain(t *testing.T) {
+	a, _ := leading(t)
+	a.task, a.taskID = &ha.Task{Kind: ha.TaskRewind}, 5
+	a.div.State = ha.DivergenceFound
+	a.taskEnded(TaskEnded{ID: 5, Error: "the leader does not answer"})
+	if a.div.State != ha.DivergenceCheck {
+		t.Errorf("the divergence is in state %d, want a comparison to be due", a.div.State)
+	}
+}
+
+func TestAcquisitionForgetsTheErrorOfAnEarlierLease(t *testing.T) {
+	a, _ := leading(t)
+	a.leaseEvent(lease.Released{})
+	a.store.renewErr = "no answer"
+	a.op, a.opRuns = Acquire{}, 8
+	a.operationEnded(OperationEnded{ID: 8, Sent: a.now, Grant: dcs.Grant{Hold: a.hold, TTL: 30 * time.Second}})
+	if v := a.view(); !v.DCS.Reachable {
+		t.Errorf("the new leader thinks the store unreachable: %s", v.DCS.Error)
+	}
+}
+
+func TestLoopDoesNotSpinWhileTheMemberKeyIsWritten(t *testing.T) {
+	a, _ := leading(t)
+	a.duties.touching = true
+	a.duties.touchNow()
+	a.loopAt = a.now + time.Second
+	if at := a.WakeAt(); at <= a.now {
+		t.Errorf("WakeAt is %s at %s", at, a.now)
+	}
+}

@@ -1,0 +1,165 @@
+package agent
+
+import (
+	"strings"
+	"time"
+
+	"tamada/internal/cluster"
+	"tamada/internal/ha"
+	"tamada/internal/ha/lease"
+)
+
+const (
+	failsafeTimeout = 2 * time.Second  // for one member (reference ha.md 15)
+	crashWindow     = 10 * time.Minute // in which crashes count together
+)
+
+// failsafe is what is known of the mode in which a primary goes on without the
+// store.
+type failsafe struct {
+	asked, confirmed ha.Instant
+	round            uint64 // id of the round under way, 0 for none
+	promise          *ha.Promise
+}
+
+func (a *Agent) addFailsafe(v *ha.View) {
+	f := &a.failsafe
+	v.Failsafe = ha.Failsafe{Asked: f.asked, Confirmed: f.confirmed, Pending: f.round != 0}
+	if a.store.view != nil {
+		v.Failsafe.Members = a.store.view.Failsafe
+	}
+	if p := f.promise; p != nil && a.now < p.Until {
+		v.Failsafe.Promise = p
+	}
+}
+
+// keepPromise makes the view show the primary that we gave our promise, as long
+// as nobody leads by the store: so this node does not race (reference ha.md 15,
+// "Replica effect").
+func (a *Agent) keepPromise(v *ha.View) {
+	p := v.Failsafe.Promise
+	if p == nil || v.DCS.Cluster == nil || v.DCS.Cluster.LeaderName() != "" {
+		return
+	}
+	c := *v.DCS.Cluster
+	c.Leader = &cluster.Leader{Name: p.Name}
+	if c.Member(p.Name) == nil {
+		var b cluster.Builder
+		for i := range c.Members {
+			b.AddMember(c.Members[i])
+		}
+		b.AddMember(cluster.Member{Name: p.Name, ConnURL: p.ConnURL, APIURL: p.APIURL, State: cluster.StateRunning, Role: cluster.RolePrimary})
+		c.Members = b.Cluster().Members
+	}
+	v.DCS.Cluster = &c
+}
+
+// askFailsafe begins a round of questions.
+func (a *Agent) askFailsafe(members *cluster.Object) {
+	others := &cluster.Object{}
+	for name, url := range members.All() {
+		if name != a.cfg.Name {
+			others.Set(name, url)
+		}
+	}
+	f := &a.failsafe
+	a.opID++
+	f.round, f.asked = a.opID, a.now
+	id := &a.cfg.Identity
+	body := cluster.NewObject("name", a.cfg.Name, "conn_url", id.ConnURL, "api_url", id.APIURL)
+	if a.duties.haveSlots && a.inst.LSN > 0 {
+		slots := &cluster.Object{}
+		for _, s := range a.duties.existing {
+			if s.RestartLSN > 0 {
+				slots.Set(s.Name, s.RestartLSN)
+			}
+		}
+		slots.Set(cluster.SlotName(a.cfg.Name), a.inst.LSN)
+		body.Set("slots", slots)
+	}
+	a.emit(AskFailsafe{ID: f.round, Members: others, Body: body, Timeout: failsafeTimeout})
+}
+
+func (a *Agent) failsafeAnswered(ev FailsafeAnswered) {
+	f := &a.failsafe
+	if ev.ID != f.round {
+		return
+	}
+	f.round = 0
+	if !ev.OK {
+		f.confirmed = 0
+		a.log(ha.Warning, "failsafe mode: not every member gave its promise: "+ev.Why)
+		return
+	}
+	f.confirmed = ev.Sent
+	a.leaseEvent(lease.Confirmed{Sent: ev.Sent})
+}
+
+// failsafeAsked gives our promise to a primary that has lost the store, unless
+// we are one ourselves. It is written down before it is given: a successor of
+// this agent has to keep it.
+func (a *Agent) failsafeAsked(ev FailsafeAsked) {
+	switch {
+	case !a.settings.FailsafeMode:
+		a.answer(ev.ID, 502, "")
+		return
+	case a.inst.Primary():
+		a.answer(ev.ID, 500, "Running as a leader")
+		return
+	}
+	p := ha.Promise{Name: ev.Name, ConnURL: ev.ConnURL, APIURL: ev.APIURL, Slots: ev.Slots, Until: a.now + a.settings.TTL}
+	a.failsafe.promise = &p
+	a.emit(KeepPromise{ID: ev.ID, Promise: p, LSN: max(a.inst.Received, a.inst.Replayed)})
+}
+
+// publishFailsafe keeps the key `failsafe` current after a cycle under the lease.
+func (a *Agent) publishFailsafe(v *ha.View) {
+	a.failsafe.asked, a.failsafe.confirmed = 0, 0 // the store works
+	if a.duties.publishing[cluster.KeyFailsafe] {
+		return
+	}
+	if o, changed := ha.FailsafeKey(v, a.cfg.Identity.APIURL); changed {
+		a.publish(cluster.KeyFailsafe, cluster.Compact(o))
+	}
+}
+
+// healthSeen takes over what a probe found.
+func (a *Agent) healthSeen(ev HealthSeen) {
+	switch {
+	case ev.OK:
+		if a.health.FailingSince > 0 {
+			a.log(ha.Info, "PostgreSQL takes new connections and its disk takes writes again")
+		}
+		a.health = ha.Health{}
+	case a.health.FailingSince == 0:
+		a.health = ha.Health{FailingSince: max(ev.Since, 1), Why: ev.Why}
+		a.log(ha.Warning, "PostgreSQL may hang: "+ev.Why)
+	default:
+		a.health.Why = ev.Why
+	}
+}
+
+// recentCrashes counts the crashes of this primary within the window.
+func (a *Agent) recentCrashes() int {
+	n := 0
+	for _, at := range a.crashes {
+		if a.now < at+crashWindow {
+			n++
+		}
+	}
+	if n == 0 {
+		a.crashes = nil
+	}
+	return n
+}
+
+// unguarded names the members that have no guardian.
+func unguarded(c *cluster.Cluster) string {
+	var names []string
+	for i := range c.Members {
+		if x := c.Members[i].Agent; x == nil || !x.Guardian {
+			names = append(names, c.Members[i].Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,107 @@
+package agent
+
+import (
+	"time"
+
+	"tamada/internal/ha"
+	"tamada/internal/ha/lease"
+)
+
+// guardianPatience is how long a guardian may take to answer before it counts as
+// frozen.
+const guardianPatience = time.Second
+
+// guard is what the agent knows of its guardian.
+type guard struct {
+	promised  ha.Instant // when the next sign of life is due by our own word
+	askedAt   ha.Instant // since when an answer is awaited; 0: none is
+	replacing bool
+	cycled    bool // a cycle was completed since the agent began
+	works     bool // it was told that we do our work
+}
+
+// asked notes that an answer is awaited, unless an older one is.
+func (g *guard) asked(now ha.Instant) {
+	if g.askedAt == 0 {
+		g.askedAt = now
+	}
+}
+
+func (g *guard) wakeAt() ha.Instant {
+	if g.askedAt == 0 || g.replacing {
+		return 0
+	}
+	return g.askedAt + guardianPatience
+}
+
+// watchGuardian gives signs of life, and replaces a guardian that gives none.
+// Without one nothing would enforce the lease, so it is not counted as renewed
+// any more, and the primary would have to stop at its deadline.
+func (a *Agent) watchGuardian(ev Event) {
+	g := &a.guard
+	if !a.cfg.Guarded || a.ended {
+		return
+	}
+	if at := g.wakeAt(); at > 0 && a.now >= at {
+		g.replacing, g.askedAt = true, 0
+		a.log(ha.Error, "the guardian does not answer; replacing it")
+		a.emit(ReplaceGuardian{Kill: true})
+		return
+	}
+	if g.replacing {
+		return
+	}
+	if g.cycled && !g.works && a.doesItsWork() {
+		g.works = true
+		a.emit(Works{})
+	}
+	_, timer := ev.(Timer)
+	next := a.WakeAt()
+	if !timer && next <= g.promised {
+		return
+	}
+	// Whoever waits for the acknowledgement of a deadline need not ask for another
+	// answer.
+	ask := timer && a.lease.State() == lease.None
+	if ask {
+		g.asked(a.now)
+		next = a.WakeAt()
+	}
+	g.promised = next
+	a.emit(Alive{Next: max(next-a.now, 0), Answer: ask})
+}
+
+// doesItsWork: a cycle with the store was completed; a leader has had a deadline
+// acknowledged since this agent began.
+func (a *Agent) doesItsWork() bool {
+	if a.store.view == nil || a.store.watchErr != "" || a.store.touchErr != "" {
+		return false
+	}
+	if a.lease.State() == lease.None {
+		return a.store.view.LeaderName() != a.cfg.Name
+	}
+	return a.lease.State() == lease.Held && a.lease.LastAck() > 0 && !a.lease.Unacknowledged()
+}
+
+func (a *Agent) guardianLost() {
+	if !a.cfg.Guarded || a.guard.replacing {
+		return
+	}
+	a.guard.replacing, a.guard.askedAt = true, 0
+	a.log(ha.Warning, "the connection to the guardian has ended; looking for another guardian, or starting one")
+	a.emit(ReplaceGuardian{})
+}
+
+// guardianBack tells a new guardian what it has to enforce. Until it has
+// acknowledged that, no renewal counts.
+func (a *Agent) guardianBack() {
+	a.guard = guard{works: a.guard.works, cycled: a.guard.cycled}
+	a.log(ha.Info, "there is a guardian again")
+	a.emit(Alive{Next: signNow})
+	if !a.settings.Pause {
+		a.leaseEvent(lease.Rearm{})
+	}
+}
+
+// signNow is the promise of an agent that has only just connected.
+const signNow = 15 * time.Second

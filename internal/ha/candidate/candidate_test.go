@@ -1,0 +1,120 @@
+package candidate
+
+import (
+	"slices"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"tamada/internal/cluster"
+)
+
+func replica(name string, lsn cluster.LSN) Answer {
+	return Answer{Name: name, Reachable: true, LSN: lsn, Timeline: 3}
+}
+
+func TestCompare(t *testing.T) {
+	me := Self{Name: "n1", LSN: 1000, Timeline: 3}
+	with := func(a Answer, f func(*Answer)) Answer { f(&a); return a }
+	prio := func(n string) *cluster.Tags { return cluster.NewObject("failover_priority", n) }
+	for _, x := range []struct {
+		name    string
+		self    Self
+		answers []Answer
+		rules   Rules
+		want    bool
+		note    string
+	}{
+		{"alone", me, nil, Rules{}, true, ""},
+		{"equal rivals both may race", me, []Answer{replica("n2", 1000)}, Rules{}, true, ""},
+		{"rival ahead", me, []Answer{replica("n2", 1001)}, Rules{}, false, "Wal position of n2 is ahead of my wal position"},
+		{"unreachable rival has no say", me, []Answer{{Name: "n2", LSN: 9999}}, Rules{}, true, ""},
+		{"nofailover rival has no say", me, []Answer{with(replica("n2", 9999), func(a *Answer) { a.Tags = cluster.NewObject("nofailover", true) })}, Rules{}, true, ""},
+		{"rival with a failed watchdog has no say", me, []Answer{with(replica("n2", 9999), func(a *Answer) { a.WatchdogFailed = true })}, Rules{}, true, ""},
+		{"rival whose server is down has no say", me, []Answer{with(replica("n2", 0), func(a *Answer) { a.Tags = prio("9") })}, Rules{}, true, ""},
+		{"live primary", me, []Answer{with(replica("n2", 0), func(a *Answer) { a.Primary = true })}, Rules{}, false, "Primary (n2) is still alive"},
+		{"lag within the limit", me, nil, Rules{CheckLag: true, LeaderLSN: 1100, MaximumLag: 100}, true, ""},
+		{"lag beyond the limit", me, nil, Rules{CheckLag: true, LeaderLSN: 1101, MaximumLag: 100}, false, "My wal position exceeds maximum replication lag"},
+		{"ahead of what was published", me, nil, Rules{CheckLag: true, LeaderLSN: 10}, true, ""},
+		{"timeline behind", me, nil, Rules{CheckTimeline: true, ClusterTimeline: 4}, false, "My timeline 3 is behind last known cluster timeline 4"},
+		{"timeline not known", Self{Name: "n1", LSN: 1000}, nil, Rules{CheckTimeline: true}, false, "Can not figure out my timeline"},
+		{"lower priority", me, []Answer{with(replica("n2", 1000), func(a *Answer) { a.Tags = prio("2") })}, Rules{}, false,
+			"n2 has equally tolerable WAL position and priority 2, while this node has priority 1"},
+		{"lower priority, but further", me, []Answer{with(replica("n2", 999), func(a *Answer) { a.Tags = prio("2") })}, Rules{}, true, ""},
+		{"lower priority than the former leader", me, []Answer{with(replica("n2", 1000), func(a *Answer) { a.Tags = prio("2") })}, Rules{FormerLeader: "n2"}, true, ""},
+		{"own answer is not a rival's", me, []Answer{replica("n1", 5000)}, Rules{}, true, ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			v := Compare(x.self, x.answers, x.rules)
+			if v.Healthiest != x.want {
+				t.Errorf("healthiest: %v, want %v (%v)", v.Healthiest, x.want, v.Notes)
+			}
+			if x.note != "" && !slices.ContainsFunc(v.Notes, func(n Note) bool { return n.Text == x.note }) {
+				t.Errorf("notes %v, want %q", v.Notes, x.note)
+			}
+		})
+	}
+}
+
+// TestOneOfAllReplicasMayAlwaysRace: when all hear all, the most advanced one with
+// the highest priority finds itself healthiest, and nobody behind it does.
+func TestOneOfAllReplicasMayAlwaysRace(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var all []Answer
+		best := cluster.LSN(0)
+		for i := range rapid.IntRange(1, 5).Draw(t, "nodes") {
+			a := replica(string(rune('a'+i)), cluster.LSN(rapid.IntRange(1, 4).Draw(t, "lsn")))
+			a.Tags = cluster.NewObject("failover_priority", rapid.IntRange(1, 3).Draw(t, "priority"))
+			best = max(best, a.LSN)
+			all = append(all, a)
+		}
+		winners := 0
+		for _, a := range all {
+			if Compare(Self{Name: a.Name, LSN: a.LSN, Timeline: 3, Tags: a.Tags}, all, Rules{}).Healthiest {
+				winners++
+				if a.LSN < best {
+					t.Fatalf("%s is at %d and may race although another is at %d", a.Name, a.LSN, best)
+				}
+			}
+		}
+		if winners == 0 {
+			t.Fatal("nobody may race")
+		}
+	})
+}
+
+func TestPossible(t *testing.T) {
+	for _, x := range []struct {
+		name    string
+		answers []Answer
+		rules   Handover
+		want    bool
+	}{
+		{"nobody", nil, Handover{}, false},
+		{"one that has the checkpoint", []Answer{replica("n2", 10), replica("n3", 500)}, Handover{Reference: 500}, true},
+		{"none that has the checkpoint", []Answer{replica("n2", 499)}, Handover{Reference: 500, MaximumLag: 1000}, false},
+		{"unreachable", []Answer{{Name: "n2", LSN: 500}}, Handover{Reference: 500}, false},
+		{"within the lag", []Answer{replica("n2", 400)}, Handover{LeaderLSN: 500, MaximumLag: 100}, true},
+		{"beyond the lag", []Answer{replica("n2", 399)}, Handover{LeaderLSN: 500, MaximumLag: 100}, false},
+		{"old timeline", []Answer{replica("n2", 500)}, Handover{CheckTimeline: true, ClusterTimeline: 4}, false},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			if good, notes := Possible(x.answers, x.rules); good != x.want {
+				t.Errorf("got %v, want %v (%v)", good, x.want, notes)
+			}
+		})
+	}
+}
+
+func TestRivalsAreThoseOfTheLastHealthyViewToo(t *testing.T) {
+	m := func(name, api string) cluster.Member { return cluster.Member{Name: name, APIURL: api} }
+	healthy := &cluster.Cluster{Members: []cluster.Member{m("n1", "a"), m("n2", "a"), m("n3", "a"), m("n5", "")}}
+	present := &cluster.Cluster{Members: []cluster.Member{m("n1", "a"), m("n3", "b"), m("n4", "a")}}
+	var got []string
+	for _, r := range Rivals("n1", healthy, present) {
+		got = append(got, r.Name+r.APIURL)
+	}
+	if want := []string{"n2a", "n3b", "n4a"}; !slices.Equal(got, want) {
+		t.Errorf("rivals %v, want %v", got, want)
+	}
+}
