@@ -51,6 +51,10 @@ func (c *checker) section(o *cluster.Object, path string, t *keyTree) {
 
 // missing reports a needed key; of a needed section, the needed keys in it.
 func (c *checker) missing(path string, t *keyTree) {
+	if t.key.Kind == Any {
+		c.fail(path, "is missing", t.key.Doc)
+		return
+	}
 	if t.key.Kind != Section {
 		c.fail(path, "is missing, expected "+t.key.Kind.String(), t.key.Doc)
 		return

@@ -112,6 +112,10 @@ func (p *parsed) syntaxError(data []byte, err error) {
 			line, text, hint = i+1, "a tab is used for indentation", "YAML allows only blanks there"
 			break
 		}
+		if l := bytes.TrimSpace(lines[i]); len(l) > 1 && l[0] == '-' && l[1] != ' ' && l[1] != '-' {
+			line, text, hint = i+1, "an item of a list has no blank behind its dash", `write "- item"`
+			break
+		}
 	}
 	if n := badCharacter(lines); n > 0 {
 		line, text, hint = n, "a character that YAML does not allow", "is the file text in UTF-8?"

@@ -253,6 +253,8 @@ func (n *node) restart(ctx context.Context, d ha.Restart, end *agent.TaskEnded) 
 	o := postgres.StartOptions{Role: cluster.RoleReplica, Timeout: d.Timeout, Upstream: upstream(d.Source)}
 	if d.Primary {
 		o.Role = cluster.RolePrimary
+	} else {
+		n.pg.AwaitLowerLimits(ctx, o.Upstream)
 	}
 	// The checkpoint is done ahead, while clients can still write.
 	started, err := n.pg.Restart(ctx, postgres.StopOptions{Checkpoint: true}, o)

@@ -301,11 +301,13 @@ func (p *Instance) FollowReload(ctx context.Context, up *Upstream, role cluster.
 	}
 	s := p.Settings()
 	params, password := s.wanted(up, role, version)
+	p.files.Lock()
 	g, err := p.generate(ctx, role, params, password)
-	if err != nil {
-		return fmt.Errorf("follow %s: %w", upName(up), err)
+	if err == nil {
+		_, err = p.write(g)
 	}
-	if _, err := p.write(g); err != nil {
+	p.files.Unlock()
+	if err != nil {
 		return fmt.Errorf("follow %s: %w", upName(up), err)
 	}
 	return p.signalReload(ctx)

@@ -33,6 +33,10 @@ type Instance struct {
 	binaries binaryCache
 	callback callbacks
 
+	// files is held while the configuration is computed and written: a reload must
+	// not write what it computed before a start wrote for another role.
+	files sync.Mutex
+
 	// mu guards what follows. It is never held during a query or a wait.
 	mu         sync.Mutex
 	settings   Settings

@@ -30,14 +30,7 @@ func (p *Instance) Reload(ctx context.Context, role cluster.Role, force bool) (r
 		p.log.Info("Skipping PostgreSQL configuration update while in custom bootstrap.")
 		return false, nil
 	}
-	g, err := p.regenerate(ctx, role)
-	if err != nil {
-		return false, fmt.Errorf("reload PostgreSQL: %w", err)
-	}
-	if err := p.logChanges(ctx, g.params); err != nil {
-		p.log.Warn("cannot compare the parameters with the running ones", "error", err)
-	}
-	changed, err := p.write(g)
+	changed, err := p.rewrite(ctx, role)
 	if err != nil {
 		return false, fmt.Errorf("reload PostgreSQL: %w", err)
 	}
@@ -103,6 +96,21 @@ func (p *Instance) announceForeign(ctx context.Context) {
 		p.log.Info("PostgreSQL configuration parameters requiring restart (" + strings.Join(names, ", ") +
 			") seem to be changed bypassing Patroni config. Setting 'Pending restart' flag")
 	}
+}
+
+// rewrite computes the configuration, tells what is different from what runs,
+// and writes it.
+func (p *Instance) rewrite(ctx context.Context, role cluster.Role) (changed bool, err error) {
+	p.files.Lock()
+	defer p.files.Unlock()
+	g, err := p.regenerate(ctx, role)
+	if err != nil {
+		return false, err
+	}
+	if err := p.logChanges(ctx, g.params); err != nil {
+		p.log.Warn("cannot compare the parameters with the running ones", "error", err)
+	}
+	return p.write(g)
 }
 
 // regenerate computes the configuration as it is, with whom it follows left
@@ -291,10 +299,12 @@ func (p *Instance) SetSyncNames(ctx context.Context, role cluster.Role, names st
 		return nil // the next start writes it
 	}
 	p.log.Info("Assigning synchronous_standby_names to " + names)
+	p.files.Lock()
 	g, err := p.regenerate(ctx, role)
 	if err == nil {
 		_, err = p.write(g)
 	}
+	p.files.Unlock()
 	if err != nil {
 		return fmt.Errorf("set synchronous_standby_names: %w", err)
 	}

@@ -104,6 +104,8 @@ func (p *Instance) prepare(ctx context.Context, o StartOptions) (setRole func() 
 	if err != nil {
 		return nil, err
 	}
+	p.files.Lock()
+	defer p.files.Unlock()
 	s := p.Settings()
 	p.mu.Lock()
 	keep, pitr, bootstrapping := p.keepRecovery, p.pointInTime, p.bootstrapping

@@ -83,8 +83,12 @@ func strictRules() *rule {
 		if k.Place&config.Local != 0 {
 			add(k, k.Path, k.Strict)
 		}
-		if k.Place&config.Dynamic != 0 {
-			add(k, "bootstrap.dcs."+k.Path, k.StrictDCS)
+	}
+	for _, postgresql := range []bool{false, true} { // last, as the reference has it
+		for _, k := range config.Keys() {
+			if k.Place&config.Dynamic != 0 && strings.HasPrefix(k.Path, "postgresql") == postgresql {
+				add(k, dcsPath+k.Path, k.StrictDCS)
+			}
 		}
 	}
 	return root

@@ -135,6 +135,10 @@ func postgres13(t testing.TB) *place {
 	return inRoot(t, debianRoot(t, "bullseye", "postgresql-13", "postgresql-13"), "13")
 }
 
+func postgres17(t testing.TB) *place {
+	return inRoot(t, debianRoot(t, "trixie", "postgresql-17", "postgresql-17"), "17")
+}
+
 // patroni41 has PostgreSQL 18 too.
 func patroni41(t testing.TB) *place {
 	return inRoot(t, debianRoot(t, "sid", "patroni-4.1", "patroni", "postgresql-18", "python3-etcd"), "18")
