@@ -22,10 +22,10 @@ var layers = [][]string{
 	{"dcs"},
 	{"postgres"},
 	{"ha"},
-	{"guardian", "watchdog"},
+	{"guardian", "watchdog", "ledger"},
 	{"agent"},
 	{"router", "routing"},
-	{"rest"},
+	{"rest", "why"},
 	{"dashboard"},
 	{"node"},
 	{"sim"},
@@ -38,6 +38,7 @@ var pure = map[string][]string{
 	"cluster": {},
 	"ha":      {"cluster"},
 	"agent":   {"cluster", "dcs", "ha"}, // of dcs the root only: types and errors
+	"why":     {"cluster", "ha", "ledger"},
 }
 
 // pureImports is what pure packages may import of the standard library. Package

@@ -23,6 +23,7 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
+	"tamada/internal/ledger"
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
 	"tamada/internal/rest/peer"
@@ -61,6 +62,7 @@ type node struct {
 	listener net.Listener
 	metrics  prometheus.Gatherer
 	journal  *Journal
+	ledger   *ledger.Writer
 	alarm    *guardian.Alarm
 
 	agent   *agent.Agent // owned by the loop
@@ -81,6 +83,7 @@ type node struct {
 
 	task     taskSlot
 	requests requests
+	reading  chan struct{} // taken by those who read the ledger
 	watch    watcher
 	facts    factCache
 
@@ -172,6 +175,7 @@ func (n *node) step(ev agent.Event) {
 		n.execute(n.agent.Step(now, wall, rand.Uint32(), agent.ClockJumped{}))
 	}
 	n.offset, n.started = offset, true
+	n.fenceSeen(ev)
 	n.execute(n.agent.Step(now, wall, rand.Uint32(), ev))
 	n.publishSnapshot(now)
 }
@@ -225,6 +229,8 @@ func (n *node) execute(effects []agent.Effect) {
 			n.pg.RunCallback(e.Action, e.Role)
 		case agent.Answer:
 			n.requests.end(e)
+		case agent.Record:
+			n.record(e.Record)
 		}
 	}
 }

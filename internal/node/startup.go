@@ -34,7 +34,7 @@ const (
 // code of the process.
 func Run(o Options) (int, error) {
 	n := &node{path: o.ConfigPath, environ: os.Environ(), log: o.Log, events: make(chan agent.Event, 256),
-		looks: make(chan observedNow, 4), fatal: make(chan error, 4), reloads: make(chan struct{}, 1)}
+		looks: make(chan observedNow, 4), fatal: make(chan error, 4), reloads: make(chan struct{}, 1), reading: make(chan struct{}, ledgerReaders)}
 	n.cfg.Store(o.Config)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -81,6 +81,7 @@ func (n *node) prepare() error {
 		return err
 	}
 	n.journal = journal
+	n.openLedger(cfg, last)
 	n.pg = postgres.New(instanceSettings(cfg, &m.Postgresql), postgres.Deps{Log: n.log, StateDir: cfg.StateDir, Journal: journal})
 	if err := n.checkInstance(); err != nil {
 		return err
@@ -270,6 +271,7 @@ func (n *node) farewell(exit agent.Exit) {
 	_ = n.rest.Shutdown(ctx)
 	cancel()
 	n.pg.Close()
+	n.ledger.Close()
 	n.bye(exit)
 }
 

@@ -59,6 +59,8 @@ type fakeAgent struct {
 	scheduled *ha.RestartRequest
 	restarts  []ha.RestartRequest
 	reinits   []string
+	// kept is what was said for the ledger.
+	kept []string
 }
 
 func newFakeAgent(snap *Snapshot, sql *SQLStatus) *fakeAgent {
