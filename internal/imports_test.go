@@ -24,10 +24,10 @@ var layers = [][]string{
 	{"postgres"},
 	{"setup"},
 	{"ha"},
-	{"guardian", "watchdog"},
+	{"guardian", "watchdog", "ledger"},
 	{"agent"},
 	{"router", "routing"},
-	{"rest"},
+	{"rest", "why"},
 	{"dashboard"},
 	{"node"},
 	{"sim"},
@@ -40,6 +40,7 @@ var pure = map[string][]string{
 	"cluster": {},
 	"ha":      {"cluster"},
 	"agent":   {"cluster", "dcs", "ha"}, // of dcs the root only: types and errors
+	"why":     {"cluster", "ha", "ledger"},
 }
 
 // pureImports is what pure packages may import of the standard library. Package

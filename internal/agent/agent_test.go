@@ -64,9 +64,19 @@ func TestRewindThatNeverBeganIsComparedAgain(t *testing.T) {
 	a, _ := leading(t)
 	a.task, a.taskID = &ha.Task{Kind: ha.TaskRewind}, 5
 	a.div.State = ha.DivergenceFound
-	a.taskEnded(TaskEnded{ID: 5, Error: "the leader does not answer"})
+	a.taskEnded(TaskEnded{ID: 5, Error: "the leader does not answer", Retry: true})
 	if a.div.State != ha.DivergenceCheck {
 		t.Errorf("the divergence is in state %d, want a comparison to be due", a.div.State)
+	}
+}
+
+func TestRewindThatNeverBeganLeavesAHalfRewoundFolderHalfRewound(t *testing.T) {
+	a, _ := leading(t)
+	a.task, a.taskID = &ha.Task{Kind: ha.TaskRewind}, 5
+	a.div = ha.Divergence{State: ha.DivergenceFound, Broken: true}
+	a.taskEnded(TaskEnded{ID: 5, Error: "the leader does not answer", Retry: true})
+	if !a.div.Broken {
+		t.Error("the folder counts as whole")
 	}
 }
 

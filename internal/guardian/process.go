@@ -372,6 +372,7 @@ func (p *process) watch(h *proc.Handle) {
 func (p *process) fence(deadline Instant) {
 	p.Log.Error("the lease has ended and was not renewed: killing PostgreSQL, so that there are never two primaries",
 		"data_dir", p.DataDir, "late", (Now() - deadline).Round(time.Millisecond).String())
+	go p.noteFence(deadline) // a disk that hangs must not keep anybody alive
 	go func() {
 		for KillInstance(p.DataDir, p.Names) != nil {
 			p.Log.Error("could not kill every process of PostgreSQL; trying again", "data_dir", p.DataDir)

@@ -174,7 +174,7 @@ func TestDecide(t *testing.T) {
 		}), Wait{}, "not the healthiest node"},
 		{"lag keeps us back", view(unlocked, answer("n2", 1), answer("n3", 1), func(v *View) { v.DCS.Cluster.Status.LSN = 5000 + 1048577 }), Wait{}, "not the healthiest node"},
 		{"nofailover does not race", view(unlocked, func(v *View) { v.Local.Tags = cluster.NewObject("nofailover", true) }), Wait{}, "because I am not allowed to promote"},
-		{"paused replica does not race", view(unlocked, paused, answer("n2", 1), answer("n3", 1)), Wait{}, "not the healthiest node"},
+		{"paused replica does not race", view(unlocked, paused, answer("n2", 1), answer("n3", 1)), Wait{}, "no action. I am (n1)"},
 		{"paused primary takes the key", view(unlocked, paused, primary), AcquireLeader{}, ""},
 		{"primary takes a free key", view(unlocked, primary, func(v *View) { v.Lease.State = lease.Held }), AcquireLeader{}, ""},
 		{"primary of an old timeline does not", view(unlocked, primary, func(v *View) { v.Instance.Timeline, v.Lease.State = 2, lease.Held }), Demote{Mode: DemoteImmediateNoLock}, "not the healthiest"},

@@ -22,6 +22,7 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
+	"tamada/internal/ledger"
 	"tamada/internal/logging"
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
@@ -63,6 +64,7 @@ type node struct {
 	listener net.Listener // of the REST API; changed by the loop only
 	meters   *meters
 	journal  *Journal
+	ledger   *ledger.Writer
 	alarm    *guardian.Alarm
 
 	agent   *agent.Agent // owned by the loop
@@ -84,6 +86,7 @@ type node struct {
 
 	task     taskSlot
 	requests requests
+	reading  chan struct{} // taken by those who read the ledger
 	watch    watcher
 	facts    factCache
 
@@ -175,6 +178,7 @@ func (n *node) step(ev agent.Event) {
 		n.execute(n.agent.Step(now, wall, rand.Uint32(), agent.ClockJumped{}))
 	}
 	n.offset, n.started = offset, true
+	n.fenceSeen(ev)
 	n.execute(n.agent.Step(now, wall, rand.Uint32(), ev))
 	n.publishSnapshot(now)
 	n.meters.loop.Observe(time.Since(wall).Seconds())
@@ -234,6 +238,8 @@ func (n *node) execute(effects []agent.Effect) {
 			n.pg.RunCallback(e.Action, e.Role)
 		case agent.Answer:
 			n.requests.end(e)
+		case agent.Record:
+			n.record(e.Record)
 		}
 	}
 }

@@ -35,7 +35,7 @@ const (
 // code of the process.
 func Run(o Options) (int, error) {
 	n := &node{path: o.ConfigPath, environ: os.Environ(), logs: o.Log, log: logging.Named(o.Log.Logger, "patroni"), events: make(chan agent.Event, 256),
-		looks: make(chan observedNow, 4), fatal: make(chan error, 4), reloads: make(chan struct{}, 1)}
+		looks: make(chan observedNow, 4), fatal: make(chan error, 4), reloads: make(chan struct{}, 1), reading: make(chan struct{}, ledgerReaders)}
 	n.decisions = logging.Named(n.log, "patroni.ha")
 	n.cfg.Store(o.Config)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -84,6 +84,7 @@ func (n *node) prepare() error {
 		return err
 	}
 	n.journal = journal
+	n.openLedger(cfg, last)
 	n.pg = postgres.New(instanceSettings(cfg, &m.Postgresql), postgres.Deps{Log: logging.Named(n.log, "patroni.postgresql"), StateDir: cfg.StateDir, Journal: journal})
 	if err := n.checkInstance(); err != nil {
 		return err
@@ -274,6 +275,7 @@ func (n *node) farewell(exit agent.Exit) {
 	_ = n.rest.Shutdown(ctx)
 	cancel()
 	n.pg.Close()
+	n.ledger.Close()
 	n.bye(exit)
 }
 

@@ -63,6 +63,8 @@ type fakeAgent struct {
 	promised      string
 	promisedSlots []cluster.Slot
 	reinits       []string
+	// kept is what was said for the ledger.
+	kept []string
 }
 
 func newFakeAgent(snap *Snapshot, sql *SQLStatus) *fakeAgent {

@@ -30,6 +30,7 @@ var routes = map[string]route{
 	"GET failsafe":  {handle: (*Server).showFailsafe},
 	"GET config":    {handle: (*Server).showConfig},
 	"GET metrics":   {handle: (*Server).showMetrics},
+	"GET tamada":    {handle: (*Server).ours},
 	"PATCH config":  {protected: true, handle: (*Server).patchConfig},
 	"PUT config":    {protected: true, handle: (*Server).putConfig},
 	"POST reload":   {protected: true, handle: (*Server).reload},

@@ -9,6 +9,7 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/ha"
 	"tamada/internal/ha/candidate"
+	"tamada/internal/ledger"
 )
 
 // ErrConnection marks an error of [Source.SQLStatus] that means "no connection
@@ -67,6 +68,15 @@ type Source interface {
 	// Reinitialize begins to throw this replica's data away and to copy it anew;
 	// force ends a running action before. The answer comes when it has begun.
 	Reinitialize(ctx context.Context, force, fromLeader bool) (code int, text string, err error)
+
+	// Ledger reads what this node has decided, refused and met with.
+	Ledger(ctx context.Context, q ledger.Query) (ledger.Page, error)
+
+	// RequestTaken and RequestRefused keep in the ledger what became of an
+	// operator's request that the agent itself does not get to see; from is the
+	// address that it came from. They do not wait.
+	RequestTaken(action, from, what string)
+	RequestRefused(action, from string, code int, why string)
 
 	// Wake starts the loop's next turn now.
 	Wake()

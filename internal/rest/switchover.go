@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"tamada/internal/cluster"
@@ -35,6 +36,7 @@ func (s *Server) moveLeader(a *answer, w words) {
 		return
 	}
 	if r := incomplete(f, scheduledAt, w); r.is() {
+		s.source.RequestRefused(w.action, a.r.RemoteAddr, r.code, r.text)
 		a.text(r.code, r.text)
 		return
 	}
@@ -66,6 +68,7 @@ func (s *Server) moveLeader(a *answer, w words) {
 		}
 	}
 	if r.is() {
+		s.source.RequestRefused(w.action, a.r.RemoteAddr, r.code, r.text)
 		a.text(r.code, r.text)
 		return
 	}
@@ -175,6 +178,7 @@ func (s *Server) requestMove(a *answer, f cluster.Failover, leader string, loopW
 		a.text(503, "failed to write failover key into DCS")
 		return
 	}
+	s.source.RequestTaken(w.action, a.r.RemoteAddr, moveText(f))
 	s.log.InfoContext(ctx, w.action+" requested", "leader", f.Leader, "candidate", f.Candidate, "scheduled_at", f.ScheduledAt,
 		"from", a.r.RemoteAddr)
 	s.source.Wake()
@@ -194,6 +198,17 @@ func (s *Server) requestMove(a *answer, f cluster.Failover, leader string, loopW
 	default:
 		a.text(200, fmt.Sprintf(`%s to "%s" instead of "%s"`, w.instead, name, f.Candidate))
 	}
+}
+
+// moveText is a request to move the leader in words.
+func moveText(f cluster.Failover) string {
+	var parts []string
+	for _, p := range [][2]string{{"from", f.Leader}, {"to", f.Candidate}, {"at", f.ScheduledAt}} {
+		if p[1] != "" {
+			parts = append(parts, p[0]+" "+p[1])
+		}
+	}
+	return strings.Join(parts, " ")
 }
 
 // awaitLeader waits until the view shows another leader than the old one, or
@@ -253,6 +268,7 @@ func (s *Server) dropSwitchover(a *answer) {
 		s.log.WarnContext(ctx, "could not take the scheduled switchover back", "from", a.r.RemoteAddr, "error", err)
 		a.noStore()
 	default:
+		s.source.RequestTaken("delete switchover", a.r.RemoteAddr, moveText(*c.Failover))
 		s.log.InfoContext(ctx, "scheduled switchover taken back", "from", a.r.RemoteAddr)
 		a.text(200, "scheduled switchover deleted")
 	}

@@ -319,9 +319,7 @@ func (p *agentProc) replaceGuardian(e agent.ReplaceGuardian) {
 	m := p.m
 	if e.Kill && m.guard != nil {
 		m.w.logf(m.name, "the agent kills its guardian")
-		m.guard.dead = true
-		m.guard = nil
-		m.unguarded = true
+		m.loseGuardian()
 	}
 	p.later(20*time.Millisecond+m.w.upTo(200*time.Millisecond), func() {
 		if m.guard == nil {

@@ -184,10 +184,13 @@ func (w *World) checkPromotion(m *machine) {
 	if m.disk.sysid != w.store.keys[cluster.KeyInitialize].value {
 		w.violate("one cluster", "%s is promoted with the system identifier %s", m.name, m.disk.sysid)
 	}
-	if m.unguarded || m.guard == nil {
+	if m.unguarded {
 		return
 	}
-	a := m.guard.policy.Armed()
+	var a *guardian.Armed
+	if m.guard != nil {
+		a = m.guard.policy.Armed()
+	}
 	if a == nil || m.boottime() > a.Deadline {
 		w.violate("promotion only under the lease", "%s is promoted, and its guardian knows of no deadline ahead", m.name)
 	}

@@ -14,6 +14,8 @@ type guardProc struct {
 	policy guardian.Policy
 	dead   bool
 	timer  uint64
+	// arrived is when the last message of the agent arrives.
+	arrived time.Duration
 
 	frozen   bool
 	backlog  []guardian.Event
@@ -62,9 +64,11 @@ func (g *guardProc) thaw() {
 	}
 }
 
-// send delivers a message of the agent.
+// send delivers a message of the agent. They come over one connection, in order.
 func (g *guardProc) send(ev guardian.Event) {
-	g.m.later(20*time.Microsecond+g.m.w.upTo(300*time.Microsecond), func() { g.handle(ev) })
+	now := g.m.w.now
+	g.arrived = max(g.arrived, now+20*time.Microsecond+g.m.w.upTo(300*time.Microsecond))
+	g.m.later(g.arrived-now, func() { g.handle(ev) })
 }
 
 func (g *guardProc) execute(e guardian.Effect) {
@@ -130,12 +134,18 @@ func (m *machine) guardianDies() {
 		return
 	}
 	m.w.logf(m.name, "the guardian crashes")
-	m.guard.dead = true
-	m.guard = nil
-	m.unguarded = true
+	m.loseGuardian()
 	if p := m.agent; p != nil {
 		p.later(m.w.upTo(5*time.Millisecond), func() { p.step(agent.GuardianLost{}) })
 		return
 	}
 	m.later(100*time.Millisecond+m.w.upTo(2*time.Second), m.startGuardian)
+}
+
+// loseGuardian: what it was told is lost with it, and nobody can be blamed for
+// that until the agent has told the next one.
+func (m *machine) loseGuardian() {
+	m.unguarded = m.unguarded || m.guard.policy.Armed() != nil
+	m.guard.dead = true
+	m.guard = nil
 }
