@@ -369,9 +369,10 @@ func (p *Policy) WakeAt() Instant {
 		sooner(p.signBy)
 	}
 	if u := p.upgrade; u != nil {
-		if u.begun {
+		switch {
+		case u.begun:
 			sooner(u.by)
-		} else {
+		case p.killedAt == 0:
 			sooner(u.letGo)
 		}
 	}

@@ -17,7 +17,7 @@ func TestPolicy(t *testing.T) {
 	arm := func(seq uint64, until float64) ArmedMsg {
 		return ArmedMsg{Seq: seq, Armed: Armed{Deadline: sec(until), Session: "s", Created: 3}}
 	}
-	begin := []step{{100, Tick{}, "[StartAgent]"}, {100, AgentStarted{}, "[]"}}
+	begin := []step{{100, Tick{}, "[StartAgent]"}, {100, AgentStarted{}, "[]"}, {100, Hello{}, "[]"}, {100, Sign{time.Hour}, "[]"}}
 	for _, x := range []struct {
 		name  string
 		steps []step
@@ -33,9 +33,11 @@ func TestPolicy(t *testing.T) {
 			{101, arm(1, 128), "[Ack{1}]"}, {128, Tick{}, "[Fence]"}, {128, arm(2, 155), "[]"}, {129, Fenced{}, "[]"}, {129, arm(3, 155), "[Ack{3}]"}}},
 		{"disarmed it does not fence", []step{{101, arm(1, 128), "[Ack{1}]"}, {110, Disarmed{}, "[]"}, {200, Tick{}, "[]"}}},
 		{"a dead agent is replaced at once, and the deadline stands", []step{
-			{101, arm(1, 128), "[Ack{1}]"}, {110, AgentExited{}, "[StartAgent]"}, {110, AgentStarted{}, "[]"}, {128, Tick{}, "[Fence]"}}},
+			{101, arm(1, 128), "[Ack{1}]"}, {110, AgentExited{}, "[StartAgent]"}, {110, AgentStarted{}, "[]"},
+			{111, Hello{}, "[]"}, {111, Sign{time.Hour}, "[]"}, {128, Tick{}, "[Fence]"}}},
 		{"an agent that keeps crashing is replaced later and later", []step{
-			{101, AgentExited{}, "[StartAgent]"}, {101, AgentStarted{}, "[]"}, {102, AgentExited{}, "[]"}, {102.4, Tick{}, "[]"}, {102.5, Tick{}, "[StartAgent]"}}},
+			{101, AgentExited{}, "[StartAgent]"}, {101, AgentStarted{}, "[]"}, {102, AgentExited{}, "[]"}, {102.2, Tick{}, "[]"}, {102.25, Tick{}, "[StartAgent]"},
+			{102.25, AgentStarted{}, "[]"}, {103, AgentExited{}, "[]"}, {103.4, Tick{}, "[]"}, {103.5, Tick{}, "[StartAgent]"}}},
 		{"a stable agent that crashes once is replaced at once again", []step{
 			{101, AgentExited{}, "[StartAgent]"}, {101, AgentStarted{}, "[]"}, {140, AgentExited{}, "[StartAgent]"}}},
 		{"asked to end it asks the agent and ends after it", []step{
@@ -47,6 +49,29 @@ func TestPolicy(t *testing.T) {
 			{101, arm(1, 128), "[Ack{1}]"}, {110, Goodbye{LeavePostgres: true}, "[]"}, {111, AgentExited{}, "[Exit{0}]"}}},
 		{"an agent that dies while asked to end is replaced, for the primary's sake", []step{
 			{101, arm(1, 128), "[Ack{1}]"}, {110, Terminate{}, "[StopAgent]"}, {111, AgentExited{}, "[StartAgent]"}, {111, AgentStarted{}, "[StopAgent]"}}},
+		{"an agent that gives no sign of life within its promise is replaced, and PostgreSQL runs on", []step{
+			{101, arm(1, 128), "[Ack{1}]"}, {101, Sign{5 * time.Second}, "[]"}, {107.4, Tick{}, "[]"}, {107.5, Tick{}, "[KillAgent]"},
+			{107.5, AgentExited{}, "[StartAgent]"}, {107.5, AgentStarted{}, "[]"}, {107.6, Hello{}, "[]"}, {108, arm(1, 135), "[Ack{1}]"}, {128, Sign{time.Hour}, "[]"}, {135, Tick{}, "[Fence]"}}},
+		{"one that was stopped by a signal is replaced at once", []step{{101, AgentStopped{}, "[KillAgent]"}, {101, AgentExited{}, "[StartAgent]"}}},
+		{"the last words of one that was killed count for nothing", []step{{101, AgentStopped{}, "[KillAgent]"}, {101, arm(1, 128), "[]"}}},
+		{"one that hangs in the kernel is left behind", []step{
+			{101, AgentStopped{}, "[KillAgent]"}, {102.9, Tick{}, "[]"}, {103, Tick{}, "[StartAgent]"}}},
+		{"while the service stops there is no limit to its silence", []step{
+			{101, Sign{time.Second}, "[]"}, {102, Terminate{}, "[StopAgent]"}, {200, Tick{}, "[]"}, {300, Sign{time.Second}, "[]"}, {400, Tick{}, "[]"}}},
+		{"an agent of a guardian that is gone is taken over with what it holds", []step{
+			{101, AgentExited{}, "[StartAgent]"}, {101, Hello{Adopted: true, Armed: &Armed{Deadline: sec(128)}}, "[]"}, {102, Sign{time.Hour}, "[]"},
+			{127.9, Tick{}, "[]"}, {128, Tick{}, "[Fence]"}}},
+		{"a deadline that has passed is not taken over", []step{{101, Hello{Adopted: true, Armed: &Armed{Deadline: sec(101)}}, "[]"}, {101, Sign{time.Hour}, "[]"}, {200, Tick{}, "[]"}}},
+		{"a new version is started when the old one has let go, and stays when it works", []step{
+			{101, arm(1, 128), "[Ack{1}]"}, {102, Upgrade{"/new"}, "[LetGo]"}, {102, Goodbye{Handover: true}, "[]"}, {102.1, AgentExited{}, "[StartAgent]"},
+			{102.1, AgentStarted{}, "[]"}, {102.2, Hello{}, "[]"}, {102.3, arm(1, 129), "[Ack{1}]"}, {102.3, Sign{time.Hour}, "[]"}, {102.4, Works{}, "[Upgraded]"}, {120, Tick{}, "[]"}}},
+		{"an agent that does not let go is killed and replaced by the new version", []step{
+			{102, Upgrade{"/new"}, "[LetGo]"}, {106.9, Tick{}, "[]"}, {107, Tick{}, "[KillAgent]"}, {107, AgentExited{}, "[StartAgent]"}}},
+		{"a new version that ends is given up for the old one", []step{
+			{102, Upgrade{"/new"}, "[LetGo]"}, {102.1, AgentExited{}, "[StartAgent]"}, {102.1, AgentStarted{}, "[]"}, {103, AgentExited{}, "[Upgraded StartAgent]"}}},
+		{"a new version that does not come to work is given up for the old one", []step{
+			{102, Upgrade{"/new"}, "[LetGo]"}, {102.1, AgentExited{}, "[StartAgent]"}, {102.1, AgentStarted{}, "[]"}, {102.2, Hello{}, "[]"}, {102.2, Sign{time.Hour}, "[]"},
+			{117, Tick{}, "[]"}, {117.1, Tick{}, "[Upgraded KillAgent]"}, {117.2, AgentExited{}, "[StartAgent]"}}},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			var p Policy
