@@ -102,19 +102,6 @@ func (c *cluster) key(name string) string {
 	return string(keys[name].Value)
 }
 
-// leads is the node that holds the leader key.
-func (c *cluster) leads() *node {
-	c.t.Helper()
-	key := c.leaderKey()
-	for _, n := range c.nodes {
-		if n.name == key {
-			return n
-		}
-	}
-	c.t.Fatalf("leader key: %q", key)
-	return nil
-}
-
 // others are the nodes besides one.
 func (c *cluster) others(than *node) (list []*node) {
 	for _, n := range c.nodes {
