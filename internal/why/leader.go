@@ -220,7 +220,7 @@ func (c *change) silence() string {
 	}
 	switch {
 	case last == nil && next == nil:
-		c.say("%s did not give the leader key up as far as others can tell: its lease ran out. It has no ledger.", c.old)
+		c.say("%s did not give the leader key up as far as others can tell: its lease ran out. It was dead, frozen or cut off; its ledger is out of reach.", c.old)
 	case next == nil:
 		c.say("%s did not give the leader key up, its lease ran out: its agent has written nothing since %s. It was dead, frozen or cut off.", c.old, c.clock(last.At))
 	case next.Kind == ha.RecordAgent && next.What == "begins":
