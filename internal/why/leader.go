@@ -77,16 +77,25 @@ type change struct {
 func Leader(l Ledgers, at time.Time) *Story {
 	s := newStory("why did the leader change")
 	all := l.tenures()
-	if !at.IsZero() {
-		all = slices.DeleteFunc(all, func(t tenure) bool { return t.from.After(at) })
-	}
-	if len(all) == 0 {
+	i := lastBefore(all, at)
+	if i < 0 {
 		s.nothing(&l, at)
 		return s
 	}
-	c := l.change(s, all)
+	c := l.change(s, all, i)
 	c.tell()
 	return s
+}
+
+// lastBefore is the last tenure that began before a moment, zero for now; -1 when
+// there is none.
+func lastBefore(all []tenure, at time.Time) int {
+	for i, t := range slices.Backward(all) {
+		if at.IsZero() || !t.from.After(at) {
+			return i
+		}
+	}
+	return -1
 }
 
 func (s *Story) nothing(l *Ledgers, at time.Time) {
@@ -101,11 +110,15 @@ func (s *Story) nothing(l *Ledgers, at time.Time) {
 	l.missing(s)
 }
 
-func (l *Ledgers) change(s *Story, all []tenure) *change {
-	t := all[len(all)-1]
+// change collects what belongs to the beginning of one of the tenures.
+func (l *Ledgers) change(s *Story, all []tenure, i int) *change {
+	t := all[i]
 	c := &change{Ledgers: l, Story: s, tenure: t, ended: t.from.Add(30 * time.Second)}
-	if len(all) > 1 {
-		c.old, c.began = all[len(all)-2].leader, all[len(all)-2].from
+	if i > 0 {
+		c.old, c.began = all[i-1].leader, all[i-1].from
+	}
+	if i+1 < len(all) && all[i+1].from.Before(c.ended) {
+		c.ended = all[i+1].from.Add(-time.Nanosecond)
 	}
 	lead := before
 	for _, e := range l.span(t.from.Add(-before), t.from.Add(skew)) {
@@ -122,7 +135,7 @@ func (l *Ledgers) change(s *Story, all []tenure) *change {
 	}
 	c.around = l.span(from, c.ended)
 	for _, e := range c.around {
-		if e.At.Before(t.from.Add(skew)) && e.Kind == ha.RecordLeader && e.Member == "" && (c.gone.IsZero() || e.At.Before(c.gone)) {
+		if e.At.Before(c.settled()) && e.Kind == ha.RecordLeader && e.Member == "" && e.Before == c.old && c.gone.IsZero() {
 			c.gone = e.At
 		}
 	}
@@ -133,6 +146,14 @@ func (l *Ledgers) change(s *Story, all []tenure) *change {
 		}
 	}
 	return c
+}
+
+// settled is when everybody knows who leads, whatever their clocks say.
+func (c *change) settled() time.Time {
+	if s := c.from.Add(skew); s.Before(c.ended) {
+		return s
+	}
+	return c.ended
 }
 
 // tell is the whole story.
@@ -148,9 +169,9 @@ func (c *change) tell() {
 		cause := c.cause()
 		v.Set("cause", cause)
 		c.theGap(cause)
+		c.theWinner()
+		c.theOthers()
 	}
-	c.theWinner()
-	c.theOthers()
 	c.missing(c.Story)
 	c.Facts = c.Ledgers.table(c.relevant())
 }
@@ -173,7 +194,7 @@ func (c *change) first() {
 func (c *change) ending() []ledger.Entry {
 	var list []ledger.Entry
 	for _, e := range of(c.around, c.old) {
-		if e.At.After(c.from.Add(skew)) {
+		if e.At.After(c.settled()) {
 			break
 		}
 		if e.Kind == ha.RecordWait && strings.Contains(e.Why, "the leader with the lock") {
@@ -235,7 +256,7 @@ func (c *change) silence() string {
 func (c *change) theGap(cause string) {
 	var lost *ledger.Entry
 	for i := range c.around {
-		if e := &c.around[i]; e.Kind == ha.RecordStream && e.What == "ended" && e.Node != c.old && e.At.Before(c.from) {
+		if e := &c.around[i]; lost == nil && e.Kind == ha.RecordStream && e.What == "ended" && e.Node != c.old && e.At.Before(c.from) {
 			lost = e
 		}
 	}
@@ -256,11 +277,11 @@ func (c *change) theWinner() {
 	var why []string
 	for _, e := range c.winning {
 		switch {
-		case e.Kind == ha.RecordDecision && e.What == "AcquireLeader" && e.At.Before(c.from.Add(skew)):
+		case e.Kind == ha.RecordDecision && e.What == "AcquireLeader" && e.At.Before(c.settled()):
 			why = c.whyItMay(&e)
 		case e.Kind == ha.RecordTask && e.What == string(ha.TaskPromote) && e.Error == "":
 			c.Values.Set("promotion_seconds", number(e.Took))
-			c.say("%s took the leader key at %s%s and was promoted in %s.", c.leader, c.clock(c.from), because(why), secondsText(time.Duration(e.Took*float64(time.Second))))
+			c.say("%s took the leader key at %s%s; its promotion took %s.", c.leader, c.clock(c.from), because(why), secondsText(time.Duration(e.Took*float64(time.Second))))
 			return
 		case e.Kind == ha.RecordTask && e.What == string(ha.TaskPromote):
 			c.say("%s took the leader key at %s%s, but its promotion failed: %s.", c.leader, c.clock(c.from), because(why), e.Error)
@@ -332,7 +353,7 @@ func (c *change) notPromoted(name string) string {
 	var saw *ledger.Entry
 	tried, refusal := false, ""
 	for _, e := range of(c.around, name) {
-		if e.At.Before(from) || e.At.After(c.from.Add(skew)) {
+		if e.At.Before(from) || e.At.After(c.settled()) {
 			continue
 		}
 		switch {
@@ -372,11 +393,11 @@ func (c *change) relevant() []ledger.Entry {
 		from = ending[0].At
 	}
 	for _, e := range c.around { // what others noticed
-		if e.Kind == ha.RecordStream && e.At.Before(from) && e.At.After(c.from.Add(-time.Minute)) {
+		if e.Kind == ha.RecordStream && e.What == "ended" && e.At.Before(from) && e.At.After(c.from.Add(-time.Minute)) {
 			from = e.At
 		}
 	}
-	to := c.from.Add(skew)
+	to := c.settled()
 	for _, e := range c.winning {
 		if e.Kind == ha.RecordTask && e.What == string(ha.TaskPromote) {
 			to = e.At
@@ -384,11 +405,25 @@ func (c *change) relevant() []ledger.Entry {
 	}
 	var list []ledger.Entry
 	for _, e := range c.around {
-		if !e.At.Before(from) && !e.At.After(to) && e.Kind != ha.RecordHistory {
+		if !e.At.Before(from) && !e.At.After(to) && c.matters(&e) {
 			list = append(list, e)
 		}
 	}
 	return list
+}
+
+// matters tells whether an entry is worth a row: all that the old and the new
+// leader did, and of the others what has to do with the leader key.
+func (c *change) matters(e *ledger.Entry) bool {
+	switch e.Kind {
+	case ha.RecordHistory:
+		return false
+	case ha.RecordWait:
+		return !strings.HasPrefix(e.Why, "no action. ") && e.Node == c.old
+	case ha.RecordTask, ha.RecordDecision:
+		return e.Node == c.old || e.Node == c.leader || e.What == "AcquireLeader"
+	}
+	return true
 }
 
 // Reach is how far back the ledgers have to be read for [Leader]; known is false
@@ -396,11 +431,9 @@ func (c *change) relevant() []ledger.Entry {
 // and of the leader before it.
 func Reach(l Ledgers, at time.Time) (back time.Time, known bool) {
 	all := l.tenures()
-	if !at.IsZero() {
-		all = slices.DeleteFunc(all, func(t tenure) bool { return t.from.After(at) })
-	}
-	if len(all) < 2 {
+	i := lastBefore(all, at)
+	if i < 1 {
 		return back, false
 	}
-	return all[len(all)-1].from.Add(-2 * before), true
+	return all[i].from.Add(-2 * before), true
 }

@@ -127,8 +127,8 @@ func troublesOf(mine []ledger.Entry) (list []ledger.Entry) {
 // promotion tells why the member was not promoted the last time, and what it
 // would do if the leader died now.
 func (s *Story) promotion(w *World, l *Ledgers, name string) {
-	if all := l.tenures(); len(all) > 0 {
-		c := l.change(newStory(""), all)
+	if all := l.tenures(); len(all) > 1 {
+		c := l.change(newStory(""), all, len(all)-1)
 		why := ""
 		if name != c.leader && name != c.old {
 			why = c.notPromoted(name)

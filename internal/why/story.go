@@ -173,7 +173,13 @@ func size(n int64) string {
 	return fmt.Sprintf("%d MB", n>>20)
 }
 
-func secondsText(d time.Duration) string { return fmt.Sprintf("%.3g s", d.Seconds()) }
+// secondsText spells a duration, short ones in milliseconds.
+func secondsText(d time.Duration) string {
+	if d < time.Second {
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	}
+	return fmt.Sprintf("%.1f s", d.Seconds())
+}
 
 // number is a value with at most three digits after the point.
 func number(f float64) json.Number {

@@ -3,6 +3,7 @@ package why
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"tamada/internal/ha"
 	"tamada/internal/ledger"
@@ -61,7 +62,7 @@ func title(e *ledger.Entry) string {
 		if e.Error != "" {
 			text = "has failed: "
 		}
-		return with(text+e.What, fmt.Sprintf("%.3g s", e.Took))
+		return with(text+e.What, secondsText(time.Duration(e.Took*float64(time.Second))))
 	case ha.RecordRequest:
 		return with("request "+e.What, e.Action)
 	case ha.RecordStream:
