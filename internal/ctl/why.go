@@ -56,6 +56,16 @@ func (a *app) question(name, about, short, examples string, answer func(k *asker
 	args := strings.TrimSpace("[OPTIONS] " + about)
 	c := a.command(name, args+" [CLUSTER_NAME]", short)
 	c.Flags().VarP(&k.format, "format", "f", "Format of the output.")
+	_ = c.RegisterFlagCompletionFunc("format", words(k.format.words...))
+	c.ValidArgsFunction = a.clusterOnly
+	if about != "" {
+		c.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return a.memberNames(cmd, nil), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
 	c.Example = "  " + strings.ReplaceAll(strings.ReplaceAll(examples, "PROGRAM", a.Program), "\n", "\n  ")
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		var subject string
@@ -117,6 +127,7 @@ PROGRAM why switchover --candidate pg-b`,
 			return why.Switchover(world, k.candidate), nil
 		})
 	c.Flags().StringVar(&k.candidate, "candidate", "", "The member that shall lead.")
+	_ = c.RegisterFlagCompletionFunc("candidate", a.memberOption)
 	return c
 }
 
