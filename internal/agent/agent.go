@@ -196,8 +196,10 @@ func (a *Agent) handle(ev Event) {
 	case PostmasterExited:
 		if a.inst.Running && a.task == nil {
 			a.inst.Running, a.inst.Answers, a.stale = false, false, true
+			if a.inst.State != cluster.StateStopped { // not by our own task, which has just ended
+				a.happened(ha.RecordPostgres, "exited", "")
+			}
 			a.crashed() // the look only has to find out how
-			a.happened(ha.RecordPostgres, "exited", "")
 			a.observe(false)
 		}
 	case ReceiverEnded:

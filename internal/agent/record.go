@@ -13,55 +13,85 @@ type Record struct{ Record ha.Record }
 
 func (Record) effect() {}
 
-// sameAgain is how long the same record is left out. What repeats itself all day
-// must not drive the interesting things out of the ledger.
-const sameAgain = 30 * ha.Instant(1e9)
+// For how long a record like one before is left out: at first so long, by kind,
+// and twice as long each time while it goes on. What repeats itself all day must
+// not drive the interesting things out of the ledger.
+const (
+	againDecided = 5 * ha.Instant(1e9)
+	againRefused = 30 * ha.Instant(1e9)
+	againAtMost  = 10 * 60 * ha.Instant(1e9)
+)
 
 // recorder keeps repetitions out of the ledger. Its size is fixed.
 type recorder struct {
 	wait   string // what was recorded last of decisions to do nothing
-	recent [8]recorded
+	recent [16]recorded
 	next   int
 }
 
 type recorded struct {
 	what    string
 	at      ha.Instant
+	quiet   ha.Instant // for how long the same is left out
 	repeats int
 }
 
 // admit tells whether something is to be recorded now, and how often it was
 // left out before.
-func (r *recorder) admit(now ha.Instant, what string) (repeats int, ok bool) {
+func (r *recorder) admit(now ha.Instant, what string, quiet ha.Instant) (repeats int, ok bool) {
 	for i := range r.recent {
 		e := &r.recent[i]
-		if e.what != what {
+		switch {
+		case e.what != what:
 			continue
-		}
-		if now < e.at+sameAgain {
+		case now < e.at+e.quiet:
 			e.repeats++
 			return 0, false
+		case now < e.at+4*e.quiet && e.repeats > 0:
+			e.quiet = min(2*e.quiet, againAtMost)
+		default:
+			e.quiet = quiet
 		}
 		repeats = e.repeats
 		e.at, e.repeats = now, 0
 		return repeats, true
 	}
-	r.recent[r.next] = recorded{what: what, at: now}
+	r.recent[r.next] = recorded{what: what, at: now, quiet: quiet}
 	r.next = (r.next + 1) % len(r.recent)
 	return 0, true
 }
 
-// essence is what makes two records the same: all of it but the numbers, which
-// count something down, or are positions that move.
+// quietFor is how long the same is left out at first. What becomes of the leader
+// key never is.
+func quietFor(k ha.RecordKind) ha.Instant {
+	switch k {
+	case ha.RecordLease, ha.RecordLeader:
+		return 0
+	case ha.RecordDecision, ha.RecordTask, ha.RecordRequest, ha.RecordPause, ha.RecordAgent:
+		return againDecided
+	}
+	return againRefused
+}
+
+// essence is what makes two records the same: all of it but the words that begin
+// with a digit. Those count something down, or are positions that move.
 func essence(r *ha.Record) string {
 	var b strings.Builder
-	for _, s := range append([]string{string(r.Kind), r.What, r.Why, r.Error, r.Member, r.Before, r.Action}, r.Notes...) {
-		for _, c := range []byte(s) {
-			if c < '0' || c > '9' {
-				b.WriteByte(c)
+	add := func(s string) {
+		for word := range strings.FieldsSeq(s) {
+			if bare := strings.TrimLeft(word, "('\"-"); bare == "" || bare[0] < '0' || bare[0] > '9' {
+				b.WriteString(word)
+				b.WriteByte(' ')
 			}
 		}
 		b.WriteByte('\n')
+	}
+	b.WriteString(string(r.Kind) + " " + r.Member + " " + r.Before + " " + r.Action + "\n")
+	add(r.What)
+	add(r.Why)
+	add(r.Error)
+	for _, n := range r.Notes {
+		add(n)
 	}
 	return b.String()
 }
@@ -80,7 +110,7 @@ func (a *Agent) recordDecision(v *ha.View, o *ha.Outcome) {
 		}
 		a.recorder.wait = what
 	}
-	if r.Repeats, ok = a.recorder.admit(a.now, what); ok {
+	if r.Repeats, ok = a.recorder.admit(a.now, what, quietFor(r.Kind)); ok {
 		r.Facts = ha.FactsOf(v)
 		a.emit(Record{r})
 	}
@@ -89,7 +119,7 @@ func (a *Agent) recordDecision(v *ha.View, o *ha.Outcome) {
 // record keeps what has happened, with the facts of this moment.
 func (a *Agent) record(r ha.Record) {
 	var ok bool
-	if r.Repeats, ok = a.recorder.admit(a.now, essence(&r)); ok {
+	if r.Repeats, ok = a.recorder.admit(a.now, essence(&r), quietFor(r.Kind)); ok {
 		r.Facts = ha.FactsOf(a.view())
 		a.emit(Record{r})
 	}
@@ -103,7 +133,11 @@ func (a *Agent) happened(kind ha.RecordKind, what, why string) {
 // recordLeader keeps that another one holds the leader key than before, unless
 // it is we: our own acquisition and release have records of their own.
 func (a *Agent) recordLeader(before, now string, first bool) {
-	if before == now || now == a.cfg.Name && !first {
+	if before == now {
+		return
+	}
+	a.recorder = recorder{} // what is decided about it is news, also the second time
+	if now == a.cfg.Name && !first {
 		return
 	}
 	r := ha.Record{Kind: ha.RecordLeader, What: "changed", Member: now, Before: before}

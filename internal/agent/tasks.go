@@ -265,7 +265,7 @@ func (a *Agent) takeFacts(f Facts) {
 		i.PendingRestart, i.ServerVersion, i.Postmaster = f.PendingRestart, f.ServerVersion, f.Postmaster
 		a.duties.existing, a.duties.haveSlots = f.Slots, true
 		if f.ReplicationState == "streaming" || !f.InRecovery {
-			if a.suspect {
+			if a.suspect && f.InRecovery {
 				a.happened(ha.RecordStream, "again", "")
 			}
 			a.suspect = false

@@ -75,7 +75,7 @@ func Root(deps Deps) *cobra.Command {
 		a.pauseCommand(), a.resumeCommand(), a.showConfigCommand(), a.editConfigCommand(), a.removeCommand(),
 		a.demoteClusterCommand(), a.promoteClusterCommand())
 	if a.ours() {
-		root.AddCommand(a.completionCommand())
+		root.AddCommand(a.completionCommand(), a.whyCommand())
 	}
 	a.addExamples(root)
 	a.addCompletions(root)

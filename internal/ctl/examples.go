@@ -61,6 +61,10 @@ PROGRAM remove orders --dry-run`,
 PROGRAM demote-cluster --host 10.1.0.1 --dry-run`,
 	"promote-cluster": `PROGRAM promote-cluster
 PROGRAM promote-cluster --dry-run`,
+	"why": `PROGRAM why leader                       why did the leader change?
+PROGRAM why member pg-b                  why is it not promoted, why does it not stream?
+PROGRAM why switchover                   what keeps the cluster from switching over?
+PROGRAM why if-dies pg-a                 who would take over, when, and what would be lost?`,
 	"completion": `source <(PROGRAM completion bash)         in ~/.bashrc
 PROGRAM completion zsh > "${fpath[1]}/_PROGRAM"
 PROGRAM completion fish > ~/.config/fish/completions/PROGRAM.fish`,

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"tamada/internal/cluster"
@@ -78,8 +79,8 @@ type answer struct {
 
 func (a *answer) text() string { return string(a.body) }
 
-// do sends one request to a member. The path takes the place of that in its
-// api_url; body may be nil. An attempt that did not come as far as a connection
+// do sends one request to a member. The path, a query included, takes the place
+// of that in its api_url; body may be nil. An attempt that did not come as far as a connection
 // is repeated.
 func (m *members) do(ctx context.Context, limit time.Duration, to *cluster.Member, method, path string, body *cluster.Object) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -103,7 +104,7 @@ func (m *members) once(ctx context.Context, to *cluster.Member, method, path str
 	if err != nil || u.Host == "" {
 		return nil, errors.New("it has no usable api_url")
 	}
-	u.Path, u.RawQuery = path, ""
+	u.Path, u.RawQuery, _ = strings.Cut(path, "?")
 	var content io.Reader
 	if body != nil {
 		content = bytes.NewReader(cluster.Spaced(body))

@@ -125,7 +125,7 @@ func eligible(v *View) eligibility {
 // notEligible is a no whose reason the status line does not tell.
 func notEligible(why string) eligibility {
 	var e eligibility
-	e.outcome.note(Debug, "not in the leader race: %s", why)
+	e.outcome.note(Debug, "%s", why)
 	return e
 }
 

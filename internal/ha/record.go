@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -95,7 +96,8 @@ type Facts struct {
 	CheckTimeline bool    `json:"check_timeline,omitempty"`
 	Paused        bool    `json:"paused,omitempty"`
 
-	Peers []PeerFact `json:"peers,omitempty"` // what others had answered, by name
+	Peers  []PeerFact `json:"peers,omitempty"`  // what others had answered, by name
+	Asking []string   `json:"asking,omitempty"` // members that were asked and had not answered
 }
 
 // FailoverFact is a request to move the leader.
@@ -187,7 +189,10 @@ func FactsOf(v *View) *Facts {
 		f.Tags = cluster.Compact(v.Local.Tags)
 	}
 	if i.Answers {
-		f.Timeline, f.LSN, f.Received, f.Replayed, f.Streaming = i.Timeline, text(i.LSN), text(i.Received), text(i.Replayed), i.ReplicationState
+		f.Timeline, f.LSN = i.Timeline, text(i.LSN)
+		if i.InRecovery {
+			f.Received, f.Replayed, f.Streaming = text(i.Received), text(i.Replayed), i.ReplicationState
+		}
 	} else if c := i.Control; c != nil {
 		f.Timeline, f.LSN = c.CheckpointTLI, text(c.CheckpointLSN)
 	}
@@ -236,6 +241,9 @@ func (f *Facts) peers(v *View) {
 			Age: seconds(v.Now - r.Asked)})
 	}
 	slices.SortFunc(f.Peers, func(a, b PeerFact) int { return strings.Compare(a.Name, b.Name) })
+	if len(v.Peers.Pending) > 0 {
+		f.Asking = slices.Sorted(maps.Keys(v.Peers.Pending))
+	}
 }
 
 func divergenceText(d *Divergence) string {

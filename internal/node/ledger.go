@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"tamada/internal/agent"
@@ -70,12 +71,50 @@ func (s source) Ledger(ctx context.Context, q ledger.Query) (ledger.Page, error)
 	return ledger.Read(ledger.Dir(s.cfg.Load().StateDir), q)
 }
 
+// requestsKept is how many requests to the REST API are kept per second: whoever
+// may send them in thousands must not drive everything else out of the ledger.
+const requestsKept = 5
+
+// requestGate counts the requests kept within a second.
+type requestGate struct {
+	mu     sync.Mutex // guards the rest
+	second int64
+	kept   int
+	left   int
+}
+
+// pass tells whether another request is kept, and how many were not since the
+// last one that was.
+func (g *requestGate) pass(now ha.Instant) (left int, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := int64(now / time.Second); s != g.second {
+		g.second, g.kept = s, 0
+	}
+	if g.kept >= requestsKept {
+		g.left++
+		return 0, false
+	}
+	left, g.left = g.left, 0
+	g.kept++
+	return left, true
+}
+
+func (n *node) recordRequest(r ha.Record, from string) {
+	left, ok := n.gate.pass(guardian.Now())
+	if !ok {
+		return
+	}
+	r.Kind, r.Repeats, r.Notes = ha.RecordRequest, left, []string{"asked from " + from}
+	n.record(r)
+}
+
 // RequestRefused keeps that the REST API refused what an operator asked for.
 func (s source) RequestRefused(action, from string, code int, why string) {
-	s.record(ha.Record{Kind: ha.RecordRequest, What: "refused", Action: action, Why: why, Code: code, Notes: []string{"asked from " + from}})
+	s.recordRequest(ha.Record{What: "refused", Action: action, Why: why, Code: code}, from)
 }
 
 // RequestTaken keeps that the REST API wrote what an operator asked for.
 func (s source) RequestTaken(action, from, what string) {
-	s.record(ha.Record{Kind: ha.RecordRequest, What: "accepted", Action: action, Why: what, Notes: []string{"asked from " + from}})
+	s.recordRequest(ha.Record{What: "accepted", Action: action, Why: what}, from)
 }

@@ -87,6 +87,7 @@ type node struct {
 	task     taskSlot
 	requests requests
 	reading  chan struct{} // taken by those who read the ledger
+	gate     requestGate
 	watch    watcher
 	facts    factCache
 

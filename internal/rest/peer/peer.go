@@ -110,6 +110,15 @@ func (c *Client) Poll(ctx context.Context, m *cluster.Member) Answer {
 	return a
 }
 
+// Read is what a member's status document says, however it was got.
+func Read(name string, body []byte) Answer {
+	a := Answer{Name: name}
+	if err := a.read(body); err != nil {
+		return Answer{Name: name, Err: err}
+	}
+	return a
+}
+
 // PollAll asks members at the same time; the answers are in their order.
 func (c *Client) PollAll(ctx context.Context, members []cluster.Member) []Answer {
 	answers := make([]Answer, len(members))
