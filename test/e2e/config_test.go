@@ -89,7 +89,7 @@ func (n *node) restartServer() {
 // assertParameters does what the tutorial shows with parameters, and what can go
 // wrong with those that a standby may not have lower than its primary.
 func assertParameters(t *testing.T, p *place) {
-	c := newClusterAt(t, p, "127.0.0.1")
+	c := newCluster(t)
 	c.dynamic["loop_wait"] = 2
 	c.dynamic["postgresql"].(object)["parameters"] = object{"max_connections": 40, "shared_buffers": "16MB"}
 	for _, name := range []string{"n1", "n2"} {
