@@ -71,10 +71,11 @@ func load(path string, guards bool) (_ *config.Config, log *logging.Log, err err
 	if err != nil {
 		return nil, nil, err
 	}
-	log = logging.Open(cfg.Log, os.Stderr, guards && cfg.Guardian.Mode != "off")
+	opened := logging.Open(cfg.Log, os.Stderr, guards && cfg.Guardian.Mode != "off")
+	log = opened
 	defer func() {
 		if err != nil {
-			_ = log.Close()
+			_ = opened.Close() // a return with an error has set log to nil
 		}
 	}()
 	for _, w := range cfg.Warnings {

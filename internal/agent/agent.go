@@ -103,6 +103,7 @@ type Agent struct {
 	crashes  []ha.Instant // of this primary, lately
 	floors   cluster.Floors
 	duties   duties
+	recorder recorder
 	line     string
 	noteText string
 }
@@ -187,6 +188,7 @@ func (a *Agent) handle(ev Event) {
 	case StoreFailed:
 		if a.store.watchErr == "" {
 			a.log(ha.Error, "Error communicating with DCS: "+ev.Err)
+			a.happened(ha.RecordStore, "failed", "watch: "+ev.Err)
 		}
 		a.store.watchErr = ev.Err
 	case Observed:
@@ -195,10 +197,14 @@ func (a *Agent) handle(ev Event) {
 		if a.inst.Running && a.task == nil {
 			a.inst.Running, a.inst.Answers, a.stale = false, false, true
 			a.crashed() // the look only has to find out how
+			a.happened(ha.RecordPostgres, "exited", "")
 			a.observe(false)
 		}
 	case ReceiverEnded:
 		if !a.inst.Primary() && a.task == nil {
+			if !a.suspect {
+				a.happened(ha.RecordStream, "ended", "")
+			}
 			a.suspect, a.suspectAt = true, a.now
 			a.observe(false)
 		}
@@ -226,6 +232,7 @@ func (a *Agent) handle(ev Event) {
 	case GuardianBack:
 		a.guardianBack()
 	case ClockJumped:
+		a.happened(ha.RecordLease, "clock jumped", "")
 		a.leaseEvent(lease.ClockJumped{})
 	case Checkpointed:
 		a.inst.CheckpointPending = ev.Err != "" && a.inst.Primary()
@@ -253,9 +260,11 @@ func (a *Agent) handle(ev Event) {
 		a.loopAt = a.now
 	case ShutdownRequested:
 		a.shutdown = true
+		a.happened(ha.RecordAgent, "asked to end", "")
 	case Inherited:
 		a.hold, a.armed = ev.Hold, true
 		a.leaseEvent(ev.Lease)
+		a.happened(ha.RecordLease, "inherited", "")
 	}
 }
 
@@ -322,6 +331,7 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	s := &a.store
 	if s.watchErr != "" && s.view != nil {
 		a.log(ha.Info, "The DCS is accessible again")
+		a.happened(ha.RecordStore, "answers again", "")
 	}
 	old := s.view.LeaderName()
 	first := s.view == nil
@@ -344,6 +354,7 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	} else if i.Version != s.emptyV {
 		s.empty, s.emptyV = a.now, i.Version
 	}
+	a.recordLeader(old, leader, first)
 	a.checkTenure(c)
 	a.configSeen(c)
 	if leader != old || first {
@@ -429,6 +440,10 @@ func (a *Agent) leaseEvent(ev lease.Event) {
 		case lease.Lost:
 			a.lost = e.Reason
 			a.log(ha.Warning, "The lease has ended: "+string(e.Reason))
+			// A holder that was never promoted has nothing to stop: a look at it disarms
+			// the guardian, which would kill a harmless replica at the deadline.
+			a.observe(false)
+			a.happened(ha.RecordLease, "lost", string(e.Reason))
 		}
 	}
 }
@@ -444,10 +459,12 @@ func (a *Agent) renewed(ev Renewed) {
 	case dcs.Refused(ev.Err):
 		a.storeAnswered(&a.store.renewErr)
 		a.log(ha.Error, "failed to update leader lock: "+ev.Err.Error())
+		a.happened(ha.RecordStore, "refused", "renewal of the lease: "+ev.Err.Error())
 		a.leaseEvent(lease.Refused{Attempt: ev.Attempt, ByOther: !isAbsent(ev.Err)})
 	default:
 		if a.store.renewErr == "" {
 			a.log(ha.Error, "Error communicating with DCS: renewal of the lease: "+ev.Err.Error())
+			a.happened(ha.RecordStore, "failed", "renewal of the lease: "+ev.Err.Error())
 		}
 		a.store.renewErr = ev.Err.Error()
 		a.leaseEvent(lease.Failed{Attempt: ev.Attempt})

@@ -90,3 +90,21 @@ func TestLoopDoesNotSpinWhileTheMemberKeyIsWritten(t *testing.T) {
 		t.Errorf("WakeAt is %s at %s", at, a.now)
 	}
 }
+
+func TestHolderThatWasNeverPromotedDisarmsTheGuardianWhenTheLeaseEnds(t *testing.T) {
+	a, deadline := leading(t)
+	a.inst.Role, a.inst.InRecovery = cluster.RoleReplica, true
+	var look Observe
+	for _, e := range a.Step(deadline, time.Time{}, 0, Timer{}) {
+		if o, ok := e.(Observe); ok {
+			look = o
+		}
+	}
+	if look.ID == 0 {
+		t.Fatal("nobody looks at the instance when the lease ends")
+	}
+	facts := Facts{Data: ha.DataPresent, Running: true, Answers: true, InRecovery: true}
+	if !has[DisarmGuardian](a.Step(deadline+time.Millisecond, time.Time{}, 0, Observed{ID: look.ID, Facts: facts})) {
+		t.Error("the guardian is not disarmed: it kills a replica")
+	}
+}

@@ -40,6 +40,7 @@ func (a *Agent) decide() {
 		return // an operation is under way: what it finds comes first
 	}
 	a.say(o)
+	a.recordDecision(v, &o)
 	if o.RaceLost {
 		a.raceSince = o.Again
 	}
@@ -304,6 +305,7 @@ func (a *Agent) compared(ev Compared) {
 		a.div.TriedAt = a.now
 		if ev.Why != "" {
 			a.log(ha.Info, "Comparing timelines: "+ev.Why)
+			a.happened(ha.RecordHistory, "no conclusion", ev.Why)
 		}
 		return
 	}
@@ -311,8 +313,10 @@ func (a *Agent) compared(ev Compared) {
 	if ev.Diverged {
 		a.div.State = ha.DivergenceFound
 		a.log(ha.Warning, "The history of this node diverged from "+l.Name+": "+ev.Why)
+		a.record(ha.Record{Kind: ha.RecordHistory, What: "diverged", Member: l.Name, Why: ev.Why})
 		return
 	}
+	a.record(ha.Record{Kind: ha.RecordHistory, What: "fits", Member: l.Name, Why: ev.Why})
 	a.log(ha.Info, "The history of this node fits that of "+l.Name+": "+ev.Why)
 }
 
@@ -333,6 +337,7 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 	}
 	op := a.op
 	a.op = nil
+	defer a.recordOperation(op, ev)
 	if ev.Err == nil || dcs.Refused(ev.Err) {
 		a.storeAnswered(&a.store.renewErr)
 		a.storeAnswered(&a.store.touchErr)

@@ -106,12 +106,14 @@ func (a *Agent) touched(err error) {
 	if err == nil {
 		if a.store.touchErr != "" {
 			a.loopAt = a.now // decide with the store back at once
+			a.happened(ha.RecordStore, "answers again", "")
 		}
 		a.storeAnswered(&a.store.touchErr)
 		return
 	}
 	if a.store.touchErr == "" {
 		a.log(ha.Error, "Error communicating with DCS: member key: "+err.Error())
+		a.happened(ha.RecordStore, "failed", "member key: "+err.Error())
 	}
 	a.store.touchErr = err.Error()
 	d.touchAt = a.now + touchRetry

@@ -45,6 +45,7 @@ func (a *Agent) watchGuardian(ev Event) {
 	if at := g.wakeAt(); at > 0 && a.now >= at {
 		g.replacing, g.askedAt = true, 0
 		a.log(ha.Error, "the guardian does not answer; replacing it")
+		a.happened(ha.RecordGuardian, "frozen", "")
 		a.emit(ReplaceGuardian{Kill: true})
 		return
 	}
@@ -89,6 +90,7 @@ func (a *Agent) guardianLost() {
 	}
 	a.guard.replacing, a.guard.askedAt = true, 0
 	a.log(ha.Warning, "the connection to the guardian has ended; looking for another guardian, or starting one")
+	a.happened(ha.RecordGuardian, "lost", "")
 	a.emit(ReplaceGuardian{})
 }
 
@@ -97,6 +99,7 @@ func (a *Agent) guardianLost() {
 func (a *Agent) guardianBack() {
 	a.guard = guard{works: a.guard.works, cycled: a.guard.cycled}
 	a.log(ha.Info, "there is a guardian again")
+	a.happened(ha.RecordGuardian, "back", "")
 	a.emit(Alive{Next: signNow})
 	if !a.settings.Pause {
 		a.leaseEvent(lease.Rearm{})

@@ -17,9 +17,16 @@ const (
 )
 
 func (a *Agent) answer(id uint64, code int, text string) {
-	if id != 0 {
-		a.emit(Answer{ID: id, Code: code, Text: text})
+	a.answerBecause(id, code, text, "")
+}
+
+// answerBecause is answer with a reason that is for the ledger only.
+func (a *Agent) answerBecause(id uint64, code int, text, why string) {
+	if id == 0 {
+		return
 	}
+	a.recordAnswer(code, text, why)
+	a.emit(Answer{ID: id, Code: code, Text: text})
 }
 
 // restartRequested takes up a restart now, or remembers it for its time.
@@ -53,7 +60,7 @@ func (a *Agent) restartNow(id uint64, r *ha.RestartRequest) {
 	switch why := ha.RestartRefused(v, r); {
 	case why != "":
 		a.log(ha.Info, "not proceeding with the restart: "+why)
-		a.answer(id, codeRefused, "restart conditions are not satisfied")
+		a.answerBecause(id, codeRefused, "restart conditions are not satisfied", why)
 		return
 	case a.task != nil:
 		a.answer(id, codeRefused, ha.AlreadyInProgress(a.task))
@@ -119,10 +126,12 @@ func (a *Agent) pauseChanged(paused bool) {
 	a.duties.touchNow()
 	if paused {
 		a.log(ha.Info, "maintenance mode begins: nothing is started, stopped, promoted or fenced")
+		a.happened(ha.RecordPause, "begins", "")
 		a.disarm()
 		return
 	}
 	a.log(ha.Info, "maintenance mode has ended")
+	a.happened(ha.RecordPause, "ends", "")
 	a.div = ha.Divergence{Broken: a.div.Broken}
 	a.last = nil
 	a.leaseEvent(lease.Rearm{})

@@ -100,6 +100,7 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 		return
 	}
 	kind, detail, before := a.task.Kind, a.task.Detail, a.roleBefore
+	defer a.recordTask(a.task, ev)
 	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now}
 	a.task = nil
 	if ev.Error != "" && !a.stopped {
@@ -182,7 +183,7 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		case ev.Retry:
 			// It did not begin: the leader was gone before the first byte. The folder is
 			// as whole, and as diverged, as before; compare again.
-			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now}
+			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now, Broken: a.div.Broken}
 		default:
 			a.div = a.concluded(ha.RewindFailed)
 		}
@@ -264,6 +265,9 @@ func (a *Agent) takeFacts(f Facts) {
 		i.PendingRestart, i.ServerVersion, i.Postmaster = f.PendingRestart, f.ServerVersion, f.Postmaster
 		a.duties.existing, a.duties.haveSlots = f.Slots, true
 		if f.ReplicationState == "streaming" || !f.InRecovery {
+			if a.suspect {
+				a.happened(ha.RecordStream, "again", "")
+			}
 			a.suspect = false
 		}
 	}

@@ -66,7 +66,7 @@ func TestDryRunsChangeNothingAndSayWhatIsAllowed(t *testing.T) {
 		{"paused", "pause --dry-run", nil, "", "Cluster is already paused"},
 		{"paused", "resume --dry-run", asks("pg-a", readyDoc, "pg-a", readyDoc), "Dry run: would send PATCH /config to pg-a: {\"pause\": null}\n", ""},
 		{"healthy", "edit-config -s ttl=45 --dry-run", nil, "-ttl: 30\n+ttl: 45\nDry run: would write the changed configuration\n", ""},
-		{"healthy", "edit-config --apply " + config + " --dry-run", nil, "", "the agents would ignore this configuration: ttl: soon is not an integer number of seconds"},
+		{"healthy", "edit-config --apply " + config + " --dry-run", nil, "", "The configuration was not changed: ttl: found the text \"soon\", expected a whole number of seconds without a unit (agents ignore the whole document while this is wrong)"},
 		{"healthy", "remove batman --dry-run", nil, "Dry run: would remove all keys of cluster batman from the store, after confirmation\nDry run: the cluster is alive", ""},
 		{"", "remove batman --dry-run", nil, "", "the store holds nothing of cluster batman"},
 		{"healthy", "demote-cluster --host h --dry-run", asks("pg-a", readyDoc), "Dry run: would send PATCH /config to pg-a: {\"standby_cluster\": {\"host\": \"h\"}}\n", ""},

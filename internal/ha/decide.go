@@ -67,13 +67,16 @@ func (v *View) leaseEnded() bool {
 // paused tells whether the cluster is in maintenance mode.
 func (v *View) paused() bool { return v.Settings.Pause }
 
-// lockLine is the line about the holder of the lock that tools match on.
+// lockOwner is the beginning of the line about the holder of the lock.
+const lockOwner = "Lock owner: "
+
+// lockNote adds the line about the holder of the lock that tools match on.
 func (v *View) lockNote(o *Outcome) {
 	owner := v.DCS.Cluster.LeaderName()
 	if owner == "" {
 		owner = "None"
 	}
-	o.note(Info, "Lock owner: %s; I am %s", owner, v.Me)
+	o.note(Info, lockOwner+"%s; I am %s", owner, v.Me)
 }
 
 // repairStore writes what the store should have and has lost. Only the holder

@@ -80,9 +80,9 @@ func eligible(v *View) eligibility {
 		if e := requestedElsewhere(v); e.verdict != no || !i.Primary() {
 			return e
 		}
-		return eligibility{}
+		return notEligible("maintenance mode is on: only the requested candidate is promoted")
 	case i.State.Starting() && !i.Answers:
-		return eligibility{}
+		return notEligible("PostgreSQL is still starting here")
 	case !i.Answers && !i.Primary():
 		return eligibility{verdict: undecided, outcome: Outcome{Do: Observe{}, Again: v.Now + recoveryPause}}
 	case i.Primary() && v.paused():
@@ -101,11 +101,11 @@ func eligible(v *View) eligibility {
 	case i.Primary():
 		return eligibility{verdict: yes}
 	case v.Divergence.Broken:
-		return eligibility{}
+		return notEligible("the data directory is half rewound")
 	case v.paused():
-		return eligibility{}
+		return notEligible("maintenance mode is on: nobody is promoted automatically")
 	case cluster.NoFailover(v.Local.Tags):
-		return eligibility{}
+		return notEligible("this member is tagged nofailover, or has failover_priority 0")
 	case v.DCS.Cluster.Failover.Pending():
 		return requestedElsewhere(v)
 	case v.Settings.FailsafeMode && v.DCS.Cluster.Failsafe.Len() > 0 && !listed(v.DCS.Cluster.Failsafe, v.Me):
@@ -120,6 +120,13 @@ func eligible(v *View) eligibility {
 		return e
 	}
 	return healthiest(v)
+}
+
+// notEligible is a no whose reason the status line does not tell.
+func notEligible(why string) eligibility {
+	var e eligibility
+	e.outcome.note(Debug, "not in the leader race: %s", why)
+	return e
 }
 
 func verdictOf(b bool) verdict {

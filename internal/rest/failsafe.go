@@ -31,8 +31,8 @@ func (s *Server) postFailsafe(a *answer) {
 	switch {
 	case err != nil:
 		a.page(503, "")
-	case code == 502:
-		a.page(502, "")
+	case code == 502 || code == 503:
+		a.page(code, "")
 	default:
 		if lsn > 0 {
 			a.w.Header()["lsn"] = []string{strconv.FormatUint(uint64(lsn), 10)}

@@ -59,7 +59,10 @@ type fakeAgent struct {
 	scheduled *ha.RestartRequest
 	restarts  []ha.RestartRequest
 	ended     error // the agent does not answer any more
-	reinits   []string
+	// What was promised in failsafe mode.
+	promised      string
+	promisedSlots []cluster.Slot
+	reinits       []string
 }
 
 func newFakeAgent(snap *Snapshot, sql *SQLStatus) *fakeAgent {
@@ -247,8 +250,20 @@ func (f *fakeAgent) Restart(_ context.Context, r ha.RestartRequest, drop bool) (
 	return 200, "restarted successfully", nil
 }
 
-func (f *fakeAgent) Failsafe(context.Context, string, string, string, []cluster.Slot) (int, string, cluster.LSN, error) {
-	return 502, "", 0, nil
+func (f *fakeAgent) Failsafe(_ context.Context, name, _, _ string, slots []cluster.Slot) (int, string, cluster.LSN, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	snap := f.snap.Load()
+	switch {
+	case f.ended != nil:
+		return 0, "", 0, f.ended
+	case !snap.Settings.FailsafeMode:
+		return 502, "", 0, nil
+	case snap.Role == cluster.RolePrimary:
+		return 500, "Running as a leader", 0, nil
+	}
+	f.promised, f.promisedSlots = name, slots
+	return 200, "Accepted", 83886408, nil
 }
 
 func (f *fakeAgent) Reinitialize(_ context.Context, force, fromLeader bool) (int, string, error) {

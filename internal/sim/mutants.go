@@ -58,6 +58,14 @@ func three(o *Options) {
 	o.TTL, o.LoopWait, o.RetryTimeout, o.StartTimeout = 30, 10, 10, 300
 }
 
+// often is a fault on the machine of the step before, every 0.9 s.
+func often(kind string, from, to time.Duration) (steps []Step) {
+	for at := from; at < to; at += 9 * sec / 10 {
+		steps = append(steps, Step{At: at, Kind: kind, Role: "same"})
+	}
+	return steps
+}
+
 func scripted(steps ...Step) func(*Options) {
 	return func(o *Options) {
 		three(o)
@@ -229,17 +237,16 @@ func init() {
 			}},
 		{Name: "health checks ignore the demotion", Seed: 1, Breaks: "the lock's deadline is shown while PostgreSQL is being stopped",
 			Invariant: "health checks follow the lock", Shape: three},
-		{Name: "half-made clone kept", Seed: 2, Breaks: "an interrupted base backup is not cleaned away",
+		{Name: "half-made clone kept", Seed: 1, Breaks: "an interrupted base backup is not cleaned away",
+			Invariant: "half-made folder", Shape: scripted(append([]Step{{At: 60 * sec, Kind: "disk lost", Role: "replica", For: sec}},
+				often("agent crash", 64*sec, 72*sec)...)...)},
+		{Name: "half-done rewind forgotten", Seed: 1, Breaks: "a new agent does not know that a rewind was interrupted",
 			Invariant: "half-made folder", Shape: func(o *Options) {
-				three(o)
-				o.Faults = []string{"disk lost", "agent crash", "machine crash"}
-				o.Pause = 8 * sec
-			}},
-		{Name: "half-done rewind forgotten", Seed: 25, Breaks: "a new agent does not know that a rewind was interrupted",
-			Invariant: "half-made folder", Shape: func(o *Options) {
-				three(o)
-				o.Faults = []string{"agent freeze", "agent crash", "machine crash", "guardian crash", "slow replication"}
-				o.Pause, o.Local.UsePgRewind = 6*sec, true
+				scripted(append([]Step{{At: 55 * sec, Kind: "slow replication", Node: 0, For: 60 * sec}, {At: 55 * sec, Kind: "slow replication", Node: 1, For: 60 * sec},
+					{At: 55 * sec, Kind: "slow replication", Node: 2, For: 60 * sec}, {At: 65 * sec, Kind: "machine crash", Role: "leader", For: 50 * sec}},
+					Step{At: 122 * sec, Kind: "agent crash", Role: "same"},
+					Step{At: 122*sec + 20*sec/1000, Kind: "slow crash recovery", Role: "leader", For: 10 * sec})...)(o)
+				o.Local.UsePgRewind = true
 			}},
 		{Name: "demotion waits for the store", Seed: 1, Breaks: "a primary whose lease has ended goes on until the store says who leads",
 			Invariant: "the agent gives way by itself", Shape: scripted(Step{At: 60 * sec, Kind: "cut from store", Role: "leader", For: 80 * sec}),

@@ -109,6 +109,7 @@ func TestFoundSeedsHold(t *testing.T) {
 		{18, "a bootstrap that nobody went on with"},
 		{1021, "the loop spun after the lease's permit had ended"},
 		{2043, "the same, after the machine was frozen"},
+		{20011, "a replica that held the key was killed by its guardian when the lease ended"},
 		{10232, "a reclaimed key was taken for an announced promotion"},
 		{3082, "a rewind that never began was never tried again"},
 	} {

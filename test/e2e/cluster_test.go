@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,8 +29,9 @@ type cluster struct {
 	t     *testing.T
 	dir   string
 	etcd  *program
-	store string // host:port of etcd
-	where *place // of etcd and the test's own eyes
+	store string       // host:port of etcd
+	where *place       // of etcd and the test's own eyes
+	http  *http.Client // for etcd
 	nodes []*node
 	// dynamic is the dynamic configuration to begin with.
 	dynamic object
@@ -63,6 +65,7 @@ func newClusterAt(t *testing.T, where *place, address string) *cluster {
 		"ttl": 20, "loop_wait": 5, "retry_timeout": 5, "maximum_lag_on_failover": 1 << 20,
 		"postgresql": object{"use_pg_rewind": true, "parameters": object{"max_connections": 40}},
 	}}
+	c.http = &http.Client{Transport: &http.Transport{DialContext: where.dial}}
 	t.Cleanup(c.end)
 	c.makeFolder(dir, where)
 	client, peer := fmt.Sprintf("%s:%d", address, freePort(t)), fmt.Sprintf("%s:%d", address, freePort(t))
@@ -74,12 +77,7 @@ func newClusterAt(t *testing.T, where *place, address string) *cluster {
 		"--listen-peer-urls=http://"+peer, "--initial-advertise-peer-urls=http://"+peer, "--initial-cluster=e=http://"+peer,
 		"--logger=zap", "--log-level=warn"))
 	c.eventually(patience, "etcd serves", func() (bool, string) {
-		conn, err := where.dial(contextFor(t, time.Second), "tcp", client)
-		if err != nil {
-			return false, err.Error()
-		}
-		conn.Close()
-		_, err = c.etcdctl("endpoint", "health")
+		_, err := c.keys()
 		return err == nil, fmt.Sprint(err)
 	})
 	return c
@@ -111,6 +109,7 @@ func (c *cluster) end() {
 		n.closeViews()
 		n.killAll()
 	}
+	c.http.CloseIdleConnections()
 	if c.etcd != nil {
 		c.etcd.kill()
 	}

@@ -45,7 +45,7 @@ func TestKeysInTheStoreAreThoseOfTheReference(t *testing.T) {
 		return strings.Contains(status, `"pg_b":`) && strings.Contains(status, `"pg_c":`) && strings.Contains(status, `"pg_a":`), status + errorText(err)
 	})
 
-	got, err := c.keys()
+	got, err := c.keysByEtcdctl()
 	if err != nil {
 		t.Fatal(err)
 	}

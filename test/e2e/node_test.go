@@ -35,6 +35,7 @@ type node struct {
 	log      string
 	port     int // PostgreSQL
 	restPort int
+	scheme   string // of the REST API
 	config   object // may be changed before start
 	command  []string
 	main     *program // the guardian, nil before the first start
@@ -51,7 +52,7 @@ func newNode(c *cluster, name string, p *place) *node {
 	if p.root != "" {
 		parent = filepath.Join(p.root, "e2e", filepath.Base(c.dir))
 	}
-	n := &node{c: c, name: name, at: p, dir: filepath.Join(parent, name), port: freePort(c.t), restPort: freePort(c.t)}
+	n := &node{c: c, name: name, at: p, dir: filepath.Join(parent, name), port: freePort(c.t), restPort: freePort(c.t), scheme: "http"}
 	n.log = filepath.Join(n.dir, "log")
 	n.http = &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DialContext: p.dial, DisableKeepAlives: true}}
 	c.makeFolder(n.dir, p)
@@ -60,12 +61,13 @@ func newNode(c *cluster, name string, p *place) *node {
 	return n
 }
 
-func (n *node) configFile() string { return filepath.Join(n.dir, "node.yml") }
-func (n *node) dataDir() string    { return filepath.Join(n.dir, "data") }
-func (n *node) stateDir() string   { return n.dataDir() + ".tamada" }
-func (n *node) serverLog() string  { return filepath.Join(n.stateDir(), "postmaster.log") }
+func (n *node) file(name string) string { return filepath.Join(n.dir, name) }
+func (n *node) configFile() string      { return filepath.Join(n.dir, "node.yml") }
+func (n *node) dataDir() string         { return filepath.Join(n.dir, "data") }
+func (n *node) stateDir() string        { return n.dataDir() + ".tamada" }
+func (n *node) serverLog() string       { return filepath.Join(n.stateDir(), "postmaster.log") }
 func (n *node) restURL() string {
-	return fmt.Sprintf("http://%s:%d", n.at.address, n.restPort)
+	return fmt.Sprintf("%s://%s:%d", n.scheme, n.at.address, n.restPort)
 }
 
 // defaults is a configuration as an operator would write it, but for fsync and

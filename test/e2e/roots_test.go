@@ -78,7 +78,10 @@ func inRoot(t testing.TB, root, postgres string) *place {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(filepath.Join(dir, t.Name())) })
+	t.Cleanup(func() {
+		_ = os.RemoveAll(filepath.Join(dir, t.Name()))
+		_ = os.Remove(dir) // the last test's turn
+	})
 	path := filepath.Join(dir, t.Name(), "tamada")
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)

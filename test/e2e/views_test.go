@@ -3,11 +3,13 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -125,16 +127,26 @@ func (c *cluster) etcdctl(args ...string) ([]byte, error) {
 	return out, err
 }
 
-// A keyValue is one key as etcdctl prints it.
+// A keyValue is one key.
 type keyValue struct {
 	Key, Value []byte
 	Lease      int64
-	Version    int64
 }
 
-// keys reads all keys of the cluster, by their names below /service/batman/.
-func (c *cluster) keys() (map[string]keyValue, error) {
-	out, err := c.etcdctl("get", "--prefix", "/service/"+scope+"/", "-w", "json")
+func byName(kvs []keyValue) map[string]keyValue {
+	keys := map[string]keyValue{}
+	for _, kv := range kvs {
+		keys[strings.TrimPrefix(string(kv.Key), prefix)] = kv
+	}
+	return keys
+}
+
+// prefix is what all keys of the cluster begin with.
+const prefix = "/service/" + scope + "/"
+
+// keysByEtcdctl reads all keys of the cluster as an operator would.
+func (c *cluster) keysByEtcdctl() (map[string]keyValue, error) {
+	out, err := c.etcdctl("get", "--prefix", prefix, "-w", "json")
 	if err != nil {
 		return nil, err
 	}
@@ -142,20 +154,63 @@ func (c *cluster) keys() (map[string]keyValue, error) {
 	if err := json.Unmarshal(out, &answer); err != nil {
 		return nil, fmt.Errorf("etcdctl get: %w", err)
 	}
-	keys := map[string]keyValue{}
-	for _, kv := range answer.Kvs {
-		keys[strings.TrimPrefix(string(kv.Key), "/service/"+scope+"/")] = kv
-	}
-	return keys, nil
+	return byName(answer.Kvs), nil
+}
+
+// keys reads all keys of the cluster, by their names below the prefix. It is for
+// polling: starting etcdctl costs more than all the rest of a round.
+func (c *cluster) keys() (map[string]keyValue, error) {
+	kvs, err := c.fetch(prefix, []byte("/service/"+scope+"0")) // the first key behind the prefix
+	return byName(kvs), err
 }
 
 // leaderKey is who holds the leader key; empty for nobody or no answer.
 func (c *cluster) leaderKey() string {
-	out, err := c.etcdctl("get", "--print-value-only", "/service/"+scope+"/leader")
-	if err != nil {
+	kvs, err := c.fetch(prefix+"leader", nil)
+	if err != nil || len(kvs) == 0 {
 		return ""
 	}
-	return strings.TrimSpace(string(out))
+	return string(kvs[0].Value)
+}
+
+// fetch reads a key, or all keys up to end, through etcd's JSON gateway.
+func (c *cluster) fetch(key string, end []byte) ([]keyValue, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	body, err := json.Marshal(struct {
+		Key []byte `json:"key"`
+		End []byte `json:"range_end,omitempty"`
+	}{[]byte(key), end})
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+c.store+"/v3/kv/range", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Error string
+		Kvs   []struct {
+			Key, Value []byte
+			Lease      int64 `json:",string"`
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return nil, fmt.Errorf("read keys: %w", err)
+	}
+	if answer.Error != "" {
+		return nil, errors.New("read keys: " + answer.Error)
+	}
+	var kvs []keyValue
+	for _, kv := range answer.Kvs {
+		kvs = append(kvs, keyValue{kv.Key, kv.Value, kv.Lease})
+	}
+	return kvs, nil
 }
 
 // A member is what a member key says, as far as tests ask.

@@ -79,7 +79,7 @@ func (v *Verdict) note(warning bool, format string, args ...any) {
 // the atomic creation of the leader key arbitrates.
 func Compare(self Self, answers []Answer, rules Rules) Verdict {
 	var v Verdict
-	if rules.CheckLag && lag(rules.LeaderLSN, self.LSN) > rules.MaximumLag {
+	if rules.CheckLag && Lag(rules.LeaderLSN, self.LSN) > rules.MaximumLag {
 		v.note(false, "My wal position exceeds maximum replication lag")
 		return v
 	}
@@ -128,8 +128,8 @@ func (v *Verdict) against(self Self, a Answer, rules Rules) bool {
 	return true
 }
 
-// lag is how many bytes a position is behind another; 0 when it is not.
-func lag(leader, mine cluster.LSN) int64 {
+// Lag is how many bytes a position is behind another; 0 when it is not.
+func Lag(leader, mine cluster.LSN) int64 {
 	if leader <= mine {
 		return 0
 	}
@@ -170,7 +170,7 @@ func (v *Verdict) unfit(a Answer, h Handover) string {
 		if a.LSN < h.Reference {
 			return fmt.Sprintf("Member %s has not received the shutdown checkpoint %s yet (it is at %s)", a.Name, h.Reference, a.LSN)
 		}
-	} else if lag(h.LeaderLSN, a.LSN) > h.MaximumLag {
+	} else if Lag(h.LeaderLSN, a.LSN) > h.MaximumLag {
 		return fmt.Sprintf("Member %s exceeds maximum replication lag", a.Name)
 	}
 	if h.CheckTimeline && (a.Timeline == 0 || a.Timeline < h.ClusterTimeline) {
