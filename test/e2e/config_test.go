@@ -135,6 +135,25 @@ func assertParameters(t *testing.T, p *place) {
 	c.waitPending(n1)
 	c.waitPending(n2)
 
+	c.note("--- shrinking by one restart of the cluster, and growing by another")
+	for _, value := range []string{"48", "52"} {
+		n1.editConfig("max_connections=" + value)
+		c.waitPending(n1, "max_connections:"+n1.must("SHOW max_connections")+"->"+value)
+		c.waitPending(n2, "max_connections:"+n2.must("SHOW max_connections")+"->"+value)
+		if code, out := n1.cli("restart", scope, "--force"); code != 0 || strings.Count(out, "Success: restart on member") != 2 {
+			t.Errorf("restart of the cluster: %d %s", code, out)
+		}
+		c.waitPending(n1)
+		c.waitPending(n2)
+		c.waitSetting("max_connections", value, n1, n2)
+	}
+	c.waitHealthy(patience, n1)
+	n1.editConfig("max_connections=50")
+	c.waitPending(n1, "max_connections:52->50")
+	n1.restartServer()
+	n2.restartServer()
+	c.waitSetting("max_connections", "50", n1, n2)
+
 	c.note("--- shrinking, the replica first: it keeps the primary's value and says so")
 	n1.editConfig("max_connections=45")
 	c.waitPending(n2, "max_connections:50->45")
