@@ -181,7 +181,7 @@ func (c *checker) bootstrap() {
 	}
 	for _, problem := range Unsupported(o.Object("dcs")) {
 		key, text, _ := strings.Cut(problem, ": ")
-		c.fail("bootstrap.dcs."+key, text, "")
+		c.notYet("bootstrap.dcs."+key, text, "")
 	}
 	if c.strict {
 		for _, p := range CheckDynamic(o.Object("dcs")) {
@@ -200,10 +200,23 @@ func (c *checker) bootstrap() {
 	}
 }
 
+// notYet refuses what a later version will do. It is no mistake: a validation
+// only warns of it.
+func (c *checker) notYet(path, text, hint string) {
+	if !c.strict {
+		c.fail(path, text, hint)
+		return
+	}
+	if hint == "" {
+		hint = "a node refuses to start with it"
+	}
+	c.warn(path, text, hint)
+}
+
 func (c *checker) watchdog() {
 	v, _ := c.doc.value("watchdog.mode")
 	if s, ok := v.(string); ok && oneOf([]string{"required", "require"}, s) {
-		c.fail("watchdog.mode", s+" is not supported yet", "the guardian enforces the lease without a device; use automatic or off")
+		c.notYet("watchdog.mode", s+" is not supported yet", "the guardian enforces the lease without a device; use automatic or off")
 	}
 }
 

@@ -19,9 +19,9 @@ var topKeys = []Key{
 		Doc: "Read for compatibility; has no meaning here."},
 	{Path: "thread_stack_size", Kind: Int, Strict: "stack", Unit: "B", Place: Local, Effect: OnAgentRestart, Default: 524288, Min: 65536, Env: "THREAD_STACK_SIZE",
 		Doc: "Read for compatibility; has no meaning here."},
-	{Path: "citus", Kind: Section, Strict: "section", Place: Local, Refused: "Citus is not supported yet", Doc: "Citus cluster."},
-	{Path: "citus.group", Kind: Int, Strict: "*I[0..]!", Place: Local, Env: "CITUS_GROUP", Doc: "Group number."},
-	{Path: "citus.database", Kind: Text, Strict: "*str", Place: Local, Env: "CITUS_DATABASE", Doc: "Database."},
+	{Path: "citus", Kind: Section, Strict: "section", Place: Local, Effect: OnAgentRestart, Refused: "Citus is not supported yet", Doc: "Citus cluster."},
+	{Path: "citus.group", Kind: Int, Strict: "*I[0..]!", Place: Local, Effect: OnAgentRestart, Env: "CITUS_GROUP", Doc: "Group number."},
+	{Path: "citus.database", Kind: Text, Strict: "*str", Place: Local, Effect: OnAgentRestart, Env: "CITUS_DATABASE", Doc: "Database."},
 }
 
 var logKeys = []Key{

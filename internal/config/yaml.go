@@ -116,6 +116,10 @@ func (p *parsed) syntaxError(data []byte, err error) {
 			line, text, hint = i+1, "an item of a list has no blank behind its dash", `write "- item"`
 			break
 		}
+		if i >= line-2 && i < line && gluedKey.Match(lines[i]) {
+			line, text, hint = i+1, "a key has no blank behind its colon", `write "key: value"`
+			break
+		}
 	}
 	if n := badCharacter(lines); n > 0 {
 		line, text, hint = n, "a character that YAML does not allow", "is the file text in UTF-8?"
@@ -135,6 +139,9 @@ func (p *parsed) syntaxError(data []byte, err error) {
 	}
 	p.add(Pos{p.source, line, column}, "", "the YAML cannot be read: "+text, hint)
 }
+
+// gluedKey is "key:value", which is a text and no key.
+var gluedKey = regexp.MustCompile(`^\s*(- )?[A-Za-z_][A-Za-z0-9_.]*:(?:[^\s:/]|/[^/])`)
 
 func indentation(line []byte) []byte {
 	return line[:len(line)-len(bytes.TrimLeft(line, " \t"))]

@@ -62,6 +62,9 @@ func (r *restarter) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	chosen = r.narrow(chosen, at)
+	if r.Program == "tamada" { // the reference's tool keeps the order of the names
+		chosen = restartOrder(w.view, chosen)
+	}
 	if err := r.sure(ctx, w, chosen, s, at); err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package setup
 
 import (
 	"context"
-	"fmt"
 	"net/url"
 	"os"
 	"os/user"
@@ -41,7 +40,7 @@ func FromServer(ctx context.Context, o GenerateOptions) (text string, notes []st
 	}
 	cfg, err := pgconn.ParseConfig(o.DSN)
 	if err != nil {
-		return "", nil, fmt.Errorf("Failed to parse DSN string") // its error would repeat the string, password and all
+		return "", nil, refuse("Failed to parse DSN string") // its error would repeat the string, password and all
 	}
 	cfg.User = credentials["username"]
 	if credentials["password"] == "" && cfg.Password == "" && o.Password != nil {
@@ -78,7 +77,7 @@ func givenCredentials(o GenerateOptions) (map[string]string, error) {
 	if o.DSN != "" {
 		m, err := parseDSN(o.DSN)
 		if err != nil {
-			return nil, fmt.Errorf("Failed to parse DSN string")
+			return nil, refuse("Failed to parse DSN string")
 		}
 		for _, c := range credentialSettings {
 			if m[c.keyword] != "" {
@@ -145,7 +144,7 @@ func readServer(ctx context.Context, cfg *pgconn.Config) (s server, err error) {
 	defer cancel()
 	conn, err := pgconn.ConnectConfig(ctx, cfg)
 	if err != nil {
-		return s, fmt.Errorf("Failed to establish PostgreSQL connection: %w", err)
+		return s, refuse("Failed to establish PostgreSQL connection: %w", err)
 	}
 	defer conn.Close(ctx)
 	ask := func(sql string, params ...[]byte) [][][]byte {
@@ -154,7 +153,7 @@ func readServer(ctx context.Context, cfg *pgconn.Config) (s server, err error) {
 		}
 		r := conn.ExecParams(ctx, sql, params, nil, nil, nil).Read()
 		if r.Err != nil {
-			err = fmt.Errorf("Unexpected exception: %w", r.Err)
+			err = refuse("Unexpected exception: %w", r.Err)
 		}
 		return r.Rows
 	}

@@ -37,11 +37,11 @@ func Sample(o GenerateOptions) (string, error) {
 	bin := text(env, "postgresql.bin_dir")
 	path := machine{}.program(bin, programName(env, "postgres"))
 	if path == "" {
-		return "", fmt.Errorf("Failed to get postgres version: %s", notThere("postgres", bin))
+		return "", refuse("Failed to get postgres version: %s", notThere("postgres", bin))
 	}
 	version, _, err := machine{}.version(path)
 	if err != nil {
-		return "", fmt.Errorf("Failed to get postgres version: %w", err)
+		return "", refuse("Failed to get postgres version: %w", err)
 	}
 	method := "scram-sha-256"
 	if version < 100000 {
@@ -210,8 +210,23 @@ func writeBootstrap(b *strings.Builder, section *cluster.Object) {
 	}
 }
 
+// refusal is an error in the reference's words, capital letters included.
+type refusal struct {
+	text  string
+	cause error
+}
+
+func refuse(format string, args ...any) error {
+	err := fmt.Errorf(format, args...)
+	return &refusal{err.Error(), errors.Unwrap(err)}
+}
+
+func (r *refusal) Error() string { return r.text }
+
+func (r *refusal) Unwrap() error { return r.cause }
+
 // errNotSuperuser has the reference's text.
-var errNotSuperuser = errors.New("The provided user does not have superuser privilege")
+var errNotSuperuser = refuse("The provided user does not have superuser privilege")
 
 // localOnly are parameters that may differ from node to node.
 var localOnly = []string{"archive_command", "restore_command", "archive_cleanup_command", "recovery_end_command", "ssl_passphrase_command",

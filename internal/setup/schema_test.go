@@ -70,3 +70,27 @@ func TestSchemaHasEveryKey(t *testing.T) {
 		}
 	}
 }
+
+func TestKeyListInTheDocumentationIsCurrent(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join("..", "..", "docs", "configuration.md")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const mark = "<!-- keys: made by UPDATE=1 go test ./internal/setup -run KeyList -->\n"
+	before, _, ok := strings.Cut(string(b), mark)
+	if !ok {
+		t.Fatalf("%s has no mark", file)
+	}
+	want := before + mark + "\n" + KeyList()
+	if os.Getenv("UPDATE") != "" {
+		if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(b) != want {
+		t.Errorf("%s is not current: run UPDATE=1 go test ./internal/setup -run KeyList", file)
+	}
+}

@@ -160,7 +160,7 @@ func (n *node) generateConfig() {
 
 func (n *node) validate() (code int, output string) {
 	n.c.t.Helper()
-	cmd := n.at.command(n.c.t, n.at.tamada, "validate", "--ignore-listen-port", "--connect", n.configFile())
+	cmd := n.at.command(n.c.t, n.at.tamada, "validate", "--ignore-listen-port", "--connect", n.at.inside(n.configFile()))
 	out, _ := cmd.CombinedOutput()
 	return cmd.ProcessState.ExitCode(), string(out)
 }

@@ -89,7 +89,7 @@ func (n *node) restartServer() {
 // assertParameters does what the tutorial shows with parameters, and what can go
 // wrong with those that a standby may not have lower than its primary.
 func assertParameters(t *testing.T, p *place) {
-	c := newClusterAt(t, p, "127.0.0.1")
+	c := newCluster(t)
 	c.dynamic["loop_wait"] = 2
 	c.dynamic["postgresql"].(object)["parameters"] = object{"max_connections": 40, "shared_buffers": "16MB"}
 	for _, name := range []string{"n1", "n2"} {
@@ -134,6 +134,25 @@ func assertParameters(t *testing.T, p *place) {
 	c.waitSetting("max_connections", "50", n1, n2)
 	c.waitPending(n1)
 	c.waitPending(n2)
+
+	c.note("--- shrinking by one restart of the cluster, and growing by another")
+	for _, value := range []string{"48", "52"} {
+		n1.editConfig("max_connections=" + value)
+		c.waitPending(n1, "max_connections:"+n1.must("SHOW max_connections")+"->"+value)
+		c.waitPending(n2, "max_connections:"+n2.must("SHOW max_connections")+"->"+value)
+		if code, out := n1.cli("restart", scope, "--force"); code != 0 || strings.Count(out, "Success: restart on member") != 2 {
+			t.Errorf("restart of the cluster: %d %s", code, out)
+		}
+		c.waitPending(n1)
+		c.waitPending(n2)
+		c.waitSetting("max_connections", value, n1, n2)
+	}
+	c.waitHealthy(patience, n1)
+	n1.editConfig("max_connections=50")
+	c.waitPending(n1, "max_connections:52->50")
+	n1.restartServer()
+	n2.restartServer()
+	c.waitSetting("max_connections", "50", n1, n2)
 
 	c.note("--- shrinking, the replica first: it keeps the primary's value and says so")
 	n1.editConfig("max_connections=45")
