@@ -85,6 +85,8 @@ func (e *envReader) set(v variable, path string, kind Kind, unit string) {
 		if !strings.Contains(v.value, "%(") {
 			value, ok = envList(v.value)
 		}
+	case path == "thread_pool_size" || path == "thread_stack_size":
+		// These two stay texts, which the reference's validator then finds fault with.
 	case kind == Int:
 		n, good := cluster.ParseInt(v.value, unit)
 		value, ok = cluster.NewObject("n", n).Value("n"), good

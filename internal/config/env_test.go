@@ -22,6 +22,7 @@ func TestVariablesBecomeKeys(t *testing.T) {
 		{"TAMADA_NAME=|PATRONI_NAME=a", `{"name":"a"}`},
 		{"PATRONI_LOG_MODE=0640", `{"log":{"mode":416}}`},
 		{"PATRONI_LOG_FILE_NUM=x", `{}`},
+		{"PATRONI_THREAD_POOL_SIZE=7|PATRONI_THREAD_STACK_SIZE=512kB", `{"thread_pool_size":"7","thread_stack_size":"512kB"}`},
 		{"PATRONI_LOGLEVEL=DEBUG", `{"log":{"level":"DEBUG"}}`},
 		{"PATRONI_LOGLEVEL=DEBUG|PATRONI_LOG_LEVEL=INFO", `{"log":{"level":"INFO"}}`},
 		{"PATRONI_LOG_FORMAT=%(message)s", `{"log":{"format":"%(message)s"}}`},

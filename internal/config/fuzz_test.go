@@ -56,6 +56,6 @@ func FuzzMerge(f *testing.F) {
 			t.Errorf("max_connections = %q", m.Postgresql.Parameters["max_connections"])
 		}
 		m.Postgresql.ForRole(cluster.RoleReplica)
-		CheckDynamic(o)
+		CheckDynamic(o, cluster.CommonFloors)
 	})
 }

@@ -332,3 +332,28 @@ func TestURLCarriesCredentialsButTheSectionWins(t *testing.T) {
 }
 
 func sprint(format string, v any) string { return fmt.Sprintf(format, v) }
+
+// The YAML library names the beginning of the section, or the end of the file.
+func TestSyntaxErrorsPointAtTheLine(t *testing.T) {
+	t.Parallel()
+	const begin = "scope: a\npostgresql:\n  listen: a:1\n  authentication:\n    superuser: {username: x}\n"
+	const end = "  pg_hba:\n  - a\n  - b\nname: n\ntags:\n  a: b\n"
+	for line, want := range map[string]string{
+		"   data_dir: /x\n":         "6:4: the YAML cannot be read: did not find expected key",
+		"  data_dir: \"/x\n":        "6:3: the YAML cannot be read: found unexpected end of stream",
+		"  data_dir: '/x\n":         "6:3: the YAML cannot be read: found unexpected end of stream",
+		"  data_dir: [a, b\n":       "6:3: the YAML cannot be read: did not find expected ',' or ']'",
+		"  data_dir: /x: y\n":       "6:3: the YAML cannot be read: mapping values are not allowed",
+		"  data_dir: /x\n - a\n":    "7:2: the YAML cannot be read: did not find expected key",
+		"  - a\n":                   "6:3: the YAML cannot be read: did not find expected key",
+		"  data_dir: @x\n":          "6:3: the YAML cannot be read: found character that cannot start any token",
+		"  data_dir: \"a\\d\"\n":    "6:3: the YAML cannot be read: found unknown escape character",
+		"---\n":                     "6:1: the YAML cannot be read: a second document begins",
+		"  data_dir: 'a\n\n  b'x\n": "8:3: the YAML cannot be read: did not find expected key",
+	} {
+		_, err := parseDocument("x", []byte(begin+line+end))
+		if err == nil || !strings.HasPrefix(err.Error(), "x:"+want) || !strings.HasSuffix(err.Error(), ")") {
+			t.Errorf("%q: got %v, want %s", line, err, want)
+		}
+	}
+}

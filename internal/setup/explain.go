@@ -214,10 +214,10 @@ func limits(k config.Key) string {
 	switch {
 	case k.Min != 0 && k.Max != 0:
 		return fmt.Sprintf("%d to %d", k.Min, k.Max)
-	case k.Min != 0:
-		return fmt.Sprintf("at least %d", k.Min)
 	case k.Max != 0:
 		return fmt.Sprintf("0 to %d", k.Max)
+	case k.Bounded():
+		return fmt.Sprintf("at least %d", k.Min)
 	}
 	return ""
 }
