@@ -153,6 +153,13 @@ func (p *parsed) syntaxError(err error) {
 // where the section around it began, or the end of the file. Up to the line before,
 // the text is good, or ends in the middle of something.
 func culprit(lines [][]byte, err error, otherwise int) int {
+	size := len(lines)
+	for _, l := range lines {
+		size += len(l)
+	}
+	if size > maxSearched {
+		return otherwise // it is parsed again and again
+	}
 	fails := func(n int) bool { // the first n lines, with the same error
 		_, e := yamlNode(bytes.Join(lines[:n], []byte("\n")))
 		return e != nil && yamlLine.ReplaceAllString(e.Error(), "") == yamlLine.ReplaceAllString(err.Error(), "")
@@ -173,9 +180,10 @@ func culprit(lines [][]byte, err error, otherwise int) int {
 	return otherwise
 }
 
-// maxQuoted is the number of lines in which the beginning of a text that does not
-// end is looked for.
-const maxQuoted = 300
+const (
+	maxSearched = 64 << 10 // bytes in which a mistake's line is looked for
+	maxQuoted   = 100      // lines in which the beginning of a text that does not end is looked for
+)
 
 // yamlHints tell what the library's words mostly mean.
 var yamlHints = map[string]string{
