@@ -54,10 +54,11 @@ func redacted(v any, name string, t *keyTree) any {
 		return list
 	}
 	// A key that is not in the table may still be one that was misspelled.
+	unknown := t == nil || t.key == nil || t.key.Kind == Section
 	words := []string{"password", "secret", "token"}
 	for _, word := range words {
 		name := strings.ToLower(name)
-		secret = secret || t == nil && (strings.Contains(name, word) || Nearest(name, words) != "")
+		secret = secret || unknown && (strings.Contains(name, word) || Nearest(name, words) != "")
 	}
 	if secret && v != nil {
 		return Hidden
