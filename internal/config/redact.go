@@ -10,14 +10,17 @@ import (
 const Hidden = "[hidden]"
 
 // Redact returns a value of a configuration for people to read, without the
-// secrets in it. path is where it stands, in the document of the place given.
+// secrets in it. path is where it stands in the document of the place given, "" for all of
+// it.
 func Redact(place Place, path string, v any) any {
 	t := trees().local
 	if place == Dynamic {
 		t = trees().dynamic
 	}
 	for name := range strings.SplitSeq(path, ".") {
-		t = t.named(name)
+		if path != "" {
+			t = t.named(name)
+		}
 	}
 	return redacted(v, lastName(path), t)
 }
