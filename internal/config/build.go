@@ -23,10 +23,26 @@ func build(doc *Document, warnings []Problem, environ []string) (*Config, error)
 				c.errors = append(c.errors, w)
 			}
 		}
+		c.knownWords()
 		return nil, c.errors.inOrder()
 	}
 	cfg.Warnings = c.warnings
 	return cfg, nil
+}
+
+// knownWords gives errors that the reference has too the text by which tools and
+// people know them.
+func (c *checker) knownWords() {
+	for i := range c.errors {
+		p := &c.errors[i]
+		if p.Path != "restapi.listen" {
+			continue
+		}
+		p.Hint = `Can not find "restapi.listen" config`
+		if v, _ := c.doc.value(p.Path); v != nil {
+			p.Hint = `Invalid "restapi" config: expected <HOST>:<PORT> for "listen", but got "` + cluster.Text(v) + `"`
+		}
+	}
 }
 
 // check collects what is wrong with a document that is not empty. strict:
@@ -167,7 +183,7 @@ func (c *checker) stores(needed bool) {
 	}
 	if needed && !some {
 		c.fail("etcd3", "Can not find suitable configuration of distributed configuration store",
-			"add a section etcd3 with hosts, or with embedded for an etcd member on this node; available implementations: etcd3")
+			"Available implementations: etcd3; add a section etcd3 with hosts, or with embedded for an etcd member on this node")
 	}
 	o := c.doc.Root.Object("etcd3")
 	if o == nil {
