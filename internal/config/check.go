@@ -38,6 +38,7 @@ func (c *checker) section(o *cluster.Object, path string, t *keyTree) {
 				c.value(v, at, child) // its mistakes are told now, not when it is supported
 			}
 		case v != nil:
+			c.ownTag(at, name, t)
 			c.value(v, at, child)
 		}
 	}

@@ -131,6 +131,8 @@ func TestValidateFindsEverythingInOneRun(t *testing.T) {
 		{"tags", base + "tags: {nofailover: 'false', clonefrom: yes, nosync: 1, nostream: off, mine: 'false'}\n", []string{
 			`error: 1.yml:28:8: tags.nofailover: found the text "false", expected true or false (a text counts as true, whatever it says: take the quotes off)`,
 			`error: 1.yml:28:45: tags.nosync: found the number 1, expected true or false`}},
+		{"a slip in a tag", base + "tags: {nofailovr: true, zone: a}\n", []string{
+			`warning: 1.yml:28:8: tags.nofailovr: is a tag of your own (did you mean tags.nofailover?)`}},
 		{"numbers that were meant as texts", change("scope: b", "scope: 0123", "password: secret1", "password: 0x1F"), []string{
 			`error: 1.yml:1:1: scope: 0123 is read as the number 83 (quote it, so that it stays the text that it is)`,
 			`error: 1.yml:24:37: postgresql.authentication.superuser.password: is read as a number, and changed by that (quote it, so that it stays the text that it is)`}},
