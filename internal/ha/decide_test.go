@@ -79,6 +79,12 @@ func ended(k TaskKind, problem string) func(*View) {
 func TestDecide(t *testing.T) {
 	member := func(n string) cluster.Member { return *view().DCS.Cluster.Member(n) }
 	resumable := func(v *View) { v.Instance.Resumable = &Position{3, 5000} }
+	asked := func(key string, value any) func(*View) {
+		return func(v *View) { v.DCS.Cluster.Config.Doc = cluster.NewObject("ttl", 30, key, value) }
+	}
+	synchronous := func(leader string, members ...string) func(*View) {
+		return func(v *View) { v.DCS.Cluster.Sync = &cluster.Sync{Leader: leader, Members: members} }
+	}
 	for _, x := range []struct {
 		name string
 		view *View
@@ -174,6 +180,14 @@ func TestDecide(t *testing.T) {
 		}), Wait{}, "not the healthiest node"},
 		{"lag keeps us back", view(unlocked, answer("n2", 1), answer("n3", 1), func(v *View) { v.DCS.Cluster.Status.LSN = 5000 + 1048577 }), Wait{}, "not the healthiest node"},
 		{"nofailover does not race", view(unlocked, func(v *View) { v.Local.Tags = cluster.NewObject("nofailover", true) }), Wait{}, "because I am not allowed to promote"},
+		{"asynchronous member of a synchronous cluster does not race", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", true), synchronous("n2", "n3")),
+			Wait{}, "not the healthiest node"},
+		{"synchronous member races", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "on"), synchronous("n2", "n1")), AcquireLeader{}, ""},
+		{"former leader of a synchronous cluster races", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "on"), synchronous("n1", "n3")), AcquireLeader{}, ""},
+		{"member of a quorum does not race", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "quorum"), synchronous("n2", "n1")), Wait{}, "not the healthiest node"},
+		{"what is left of a synchronous mode keeps nobody back", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", false), synchronous("n2", "n3")), AcquireLeader{}, ""},
+		{"synchronous mode that no leader has put in force keeps nobody back", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", true)), AcquireLeader{}, ""},
+		{"nobody of ours leads a standby cluster", view(unlocked, answer("n2", 1), answer("n3", 1), asked("standby_cluster", cluster.NewObject("host", "h"))), Wait{}, "not the healthiest node"},
 		{"paused replica does not race", view(unlocked, paused, answer("n2", 1), answer("n3", 1)), Wait{}, "no action. I am (n1)"},
 		{"paused primary takes the key", view(unlocked, paused, primary), AcquireLeader{}, ""},
 		{"primary takes a free key", view(unlocked, primary, func(v *View) { v.Lease.State = lease.Held }), AcquireLeader{}, ""},
