@@ -18,7 +18,7 @@ func Decide(v *View) Outcome {
 	case v.Bootstrap.Mine:
 		return bootstrapping(v)
 	case v.ReleaseDue && v.hasLock():
-		return do(ReleaseLeader{LSN: v.Instance.stoppedAt(), Why: "demoted"}, "Leader key released")
+		return do(ReleaseLeader{LSN: v.Instance.stoppedAt(), Why: "demoted"}, "")
 	case v.leaseEnded():
 		return do(Demote{Mode: DemoteOffline}, "demoting self because the lease ended and could not be renewed")
 	}
