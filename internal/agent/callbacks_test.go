@@ -161,3 +161,21 @@ func TestPhasesOfAHandoverAreOneLine(t *testing.T) {
 		t.Errorf("lines %v, want %s", lines, want)
 	}
 }
+
+// TestKeyIsGivenUpAsSoonAsTheServerIsDown: whoever is to take over waits for it,
+// so it does not wait for a look at a server whose end was seen.
+func TestKeyIsGivenUpAsSoonAsTheServerIsDown(t *testing.T) {
+	t.Parallel()
+	a, _ := leading(t)
+	a.demote(ha.Demote{Mode: ha.DemoteGraceful, Action: "switchover"})
+	a.Step(a.now, time.Time{}, 0, TaskProgress{ID: a.taskID, Phase: ha.PhaseCheckpointed, Checkpoint: 5000, End: 4990})
+	for _, e := range a.Step(a.now, time.Time{}, 0, TaskEnded{ID: a.taskID}) {
+		if o, ok := e.(Operate); ok {
+			if r, ok := o.Op.(Release); ok && strings.Contains(string(r.Status), `"optime":4990`) {
+				return
+			}
+			t.Fatalf("does %T%+v", o.Op, o.Op)
+		}
+	}
+	t.Error("the leader key is not released")
+}

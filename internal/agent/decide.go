@@ -26,7 +26,7 @@ func (a *Agent) decide() {
 	if a.ended || a.store.view == nil && a.store.watchErr == "" || a.inst.Data == ha.DataUnknown && a.observing != 0 {
 		return
 	}
-	if a.stale && a.observing != 0 {
+	if a.stale && a.observing != 0 && !a.releasesNow() {
 		return // the facts are on their way
 	}
 	a.again = 0
@@ -243,6 +243,14 @@ func (a *Agent) operate(op Operation) {
 	a.opID++
 	a.op, a.opRuns = op, a.opID
 	a.emit(Operate{ID: a.opID, Op: op})
+}
+
+// releasesNow: a demotion that saw the server's end itself is over, and the key
+// is still ours. What a look would find is not needed to give it up, and the
+// candidate waits for it.
+func (a *Agent) releasesNow() bool {
+	return a.release && a.stoppedAt > 0 && a.task == nil && a.op == nil && !a.shutdown &&
+		a.store.view.LeaderName() == a.cfg.Name && a.view().DCS.Reachable
 }
 
 func (a *Agent) releaseKey(v *ha.View, d ha.ReleaseLeader) {

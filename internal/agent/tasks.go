@@ -115,9 +115,14 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	if kind == ha.TaskPromote && a.stopped && a.task.Phase < ha.PhaseCommitted {
 		a.last = nil // cancelled, which says nothing about the next one
 	}
+	ended := a.task
 	a.task = nil
 	if ev.Error != "" && !a.stopped {
 		a.log(ha.Error, strings.TrimSpace(string(kind)+" "+detail)+" failed: "+ev.Error)
+	}
+	a.stoppedAt = 0
+	if ended.Stops() && ended.Phase == ha.PhaseCheckpointed && ev.Error == "" {
+		a.stoppedAt = ended.End
 	}
 	a.div.Broken = a.div.Broken || ev.Broken
 	a.stale = true
@@ -175,6 +180,7 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
 		a.reached(partStopped)
 		i.State, i.Role = cluster.StateStopped, cluster.RoleDemoted
+		i.Running, i.Answers = false, false
 		if a.offline {
 			i.Resumable = ev.StoppedClean
 		}
@@ -267,7 +273,7 @@ func (a *Agent) observed(ev Observed) {
 		a.observe(false)
 		return
 	}
-	a.stale = false
+	a.stale, a.stoppedAt = false, 0
 	a.takeFacts(ev.Facts)
 	if a.cycle {
 		a.cycle, a.cycleDone, a.duties.due, a.guard.cycled = false, true, true, true

@@ -43,6 +43,9 @@ type View struct {
 	RaceSince Instant
 	// ReleaseDue: a demotion has stopped PostgreSQL, and the key is to be given up.
 	ReleaseDue bool
+	// StoppedAt is where its history ends, if the demotion saw that itself; 0 when
+	// only a look at the stopped server can tell.
+	StoppedAt cluster.LSN
 	// DemotedOffline: the server was stopped because the store was away.
 	DemotedOffline bool
 	// Dice is a random number, drawn for this view.
