@@ -233,7 +233,7 @@ func (a *Agent) handle(ev Event) {
 	case Acked:
 		a.guard.askedAt = 0
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
-		if a.lease.State() == lease.Held {
+		if a.lease.State() == lease.Held && a.phases.taking() {
 			a.reached(partArmed)
 		}
 	case GuardianAnswered:

@@ -76,6 +76,11 @@ func (a *Agent) reached(part string) {
 	}
 }
 
+// taking tells whether it is a promotion that is measured.
+func (p *phases) taking() bool {
+	return len(p.left) == 1 && p.left[0] == partPromoted
+}
+
 // measureStop begins to measure a demotion that hands the role over.
 func (a *Agent) measureStop(d ha.Demote) {
 	if d.Mode == ha.DemoteGraceful && d.Action != "" {
