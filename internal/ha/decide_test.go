@@ -157,7 +157,10 @@ func TestDecide(t *testing.T) {
 			v.DCS.Cluster.Status.Promotion = &cluster.Promotion{Timeline: 6, Leader: "n2", Tenure: 8}
 		}), AnnouncePromotion{cluster.Promotion{Timeline: 7, Leader: "n1", Tenure: 9}}, ""},
 		{"nothing is promoted before the guardian has acknowledged", view(holding, announced, func(v *View) { v.Lease.State = lease.Arming }), Wait{}, "waiting for the guardian"},
-		{"failed promotion gives the key away", view(holding, announced, ended(TaskPromote, "no")), ReleaseLeader{Why: "the promotion failed: no"}, "Promotion cancelled"},
+		{"failed promotion gives the key away", view(holding, announced, ended(TaskPromote, "no"), func(v *View) { v.Last.Phase = PhaseCommitted }),
+			ReleaseLeader{Why: "the promotion failed: no"}, "Promotion cancelled because it failed"},
+		{"failed pre_promote gives the key away", view(holding, announced, ended(TaskPromote, "no")),
+			ReleaseLeader{Why: "the pre-promote script failed: no", PrePromote: true}, "Promotion cancelled because the pre-promote script failed"},
 		{"paused holder that is no primary gives the key away", view(holding, paused), ReleaseLeader{Why: "not a primary"}, "removed leader lock because postgres is not running as primary"},
 		{"primary that was refused by the store does not wait for a newer view", view(primary, holding, func(v *View) { v.Lease = Lease{Lost: lease.TakenByOther} }), Demote{Mode: DemoteImmediateNoLock}, "demoting self"},
 		{"primary whose lease expired stops", view(primary, holding, func(v *View) { v.Lease = Lease{Lost: lease.Expired} }), Demote{Mode: DemoteOffline}, ""},
@@ -213,7 +216,7 @@ func TestDecide(t *testing.T) {
 		{"source that needs a restart", view(func(v *View) { v.Instance.FollowNeeds = FollowNeeds{"n2", true, NeedsRestart} }), Follow{Source: member("n2"), Restart: true}, "a secondary"},
 		{"paused replay is resumed", view(func(v *View) { v.Instance.ReplayPaused = true }), ResumeReplay{}, "a secondary"},
 		// 12, 19
-		{"demotion that is done releases the key", view(stopped, holding, func(v *View) { v.ReleaseDue = true }), ReleaseLeader{Why: "demoted"}, "Leader key released"},
+		{"demotion that is done releases the key", view(stopped, holding, func(v *View) { v.ReleaseDue = true }), ReleaseLeader{Why: "demoted"}, ""},
 		{"shutdown stops the server", view(primary, holding, func(v *View) { v.Shutdown = true }), StopPostgres{Leading: true}, ""},
 		{"shutdown leaves the server in pause", view(primary, holding, paused, func(v *View) { v.Shutdown = true }), Exit{LeavePostgres: true}, ""},
 		{"shutdown cancels what runs", view(running(TaskClone, PhaseBegun), func(v *View) { v.Shutdown = true }), CancelTask{}, ""},
