@@ -27,10 +27,10 @@ type Feeder struct {
 }
 
 // Due tells whether a keepalive is to be given now, and when to ask again; 0 for
-// not before the deadline has moved. timeout is the device's, asked what it was
-// asked for; deadline and ttl are the lease's in force.
-func (f *Feeder) Due(now, deadline Instant, ttl, timeout, asked time.Duration) (due bool, again Instant) {
-	last := latest(deadline, ttl, timeout, asked)
+// not before the deadline has moved. timeout is the device's; deadline and ttl
+// are the lease's in force.
+func (f *Feeder) Due(now, deadline Instant, ttl, timeout time.Duration) (due bool, again Instant) {
+	last := latest(deadline, ttl, timeout)
 	switch {
 	case now > last:
 		return false, 0
@@ -54,15 +54,20 @@ func (f *Feeder) next(fed, last Instant, timeout time.Duration) Instant {
 
 // latest is when the last keepalive for a deadline may be given.
 //
-// The lease ends one margin after the deadline; a fiftieth of it is for clocks
-// that do not run alike. A device that cannot be set low enough, or a safety
-// margin that leaves a renewal no time, would never be fed by that, and would
+// A device that cannot be set low enough, or a safety margin that leaves a
+// renewal no time, would never be fed by the end of the lease alone, and would
 // reset a machine on which all is well: such a one is fed within one margin of the
 // moment at which the renewal was sent, and comes late by as much.
-func latest(deadline Instant, ttl, timeout, asked time.Duration) Instant {
-	end := deadline + lease.Margin(ttl)
-	if room := ttl - max(timeout, asked) - ttl/50; room < lease.Margin(ttl) {
-		return end - ttl + lease.Margin(ttl)
+func latest(deadline Instant, ttl, timeout time.Duration) Instant {
+	end := safeEnd(deadline, ttl)
+	if ttl-timeout < lease.Margin(ttl)+ttl/50 {
+		return end - ttl + ttl/50 + lease.Margin(ttl)
 	}
-	return end - ttl/50 - timeout
+	return end - timeout
+}
+
+// safeEnd is the end of a lease, one margin after its deadline, less a fiftieth
+// of it, for clocks that do not run alike.
+func safeEnd(deadline Instant, ttl time.Duration) Instant {
+	return deadline + lease.Margin(ttl) - ttl/50
 }

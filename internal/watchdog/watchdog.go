@@ -36,13 +36,11 @@ type Guarded struct {
 // Status says whether a node may lead with its device as it is.
 type Status string
 
-// The values. Fine: the device works, or is not required. Pending: it is
-// required and not yet open, because there was no time to open it safely; the
-// next renewal will. Failed: it is required, and could not be activated.
+// The values. Fine: the device works, or is not required. Failed: it is
+// required, and could not be activated.
 const (
-	Fine    Status = ""
-	Pending Status = "pending"
-	Failed  Status = "failed"
+	Fine   Status = ""
+	Failed Status = "failed"
 )
 
 // Watchdog is the device as its owner handles it. The owner is one goroutine.
@@ -52,7 +50,7 @@ type Watchdog struct {
 
 	dev      Device // nil while none is open
 	settings Settings
-	asked    time.Duration // time-out that was wanted when it was opened
+	ttl      time.Duration // that its time-out was set for
 	timeout  time.Duration // the device's
 	feeder   Feeder
 
@@ -81,14 +79,16 @@ func (w *Watchdog) Tend(now Instant, g *Guarded) {
 		w.status, w.tried = Fine, 0
 		return
 	}
-	asked := g.Settings.Timeout(g.TTL)
-	if w.dev == nil || w.settings != g.Settings || w.asked != asked {
-		w.change(now, g, asked)
+	if w.dev == nil || w.settings != g.Settings || w.ttl != g.TTL {
+		w.change(now, g)
 	}
 	if w.dev == nil {
 		return
 	}
-	due, again := w.feeder.Due(now, g.Deadline, g.TTL, w.timeout, w.asked)
+	if g.Deadline > w.feeder.deadline {
+		w.fit(now, g)
+	}
+	due, again := w.feeder.Due(now, g.Deadline, g.TTL, w.timeout)
 	w.again = again
 	if due {
 		w.feed(now, g.Deadline)
@@ -103,20 +103,44 @@ func (w *Watchdog) feed(now, deadline Instant) {
 	}
 }
 
-// change opens the device, or another one, or sets the time-out of the open one.
-// Opening is a keepalive, so it has to wait until one may be given. An open
-// device stays in use until there is another one to take its place.
-func (w *Watchdog) change(now Instant, g *Guarded, asked time.Duration) {
+// fit sets the time-out for the renewal that moved the deadline: the usual one,
+// or what is left when the renewal was slow, so that the device can be fed
+// without putting the reset off beyond the end of the lease.
+func (w *Watchdog) fit(now Instant, g *Guarded) {
+	if !w.dev.CanSetTimeout() {
+		return
+	}
+	asked := g.Settings.Timeout(g.TTL)
+	timeout := fitting(now, g, asked)
+	// A device that takes longer steps than ours has what was asked for already.
+	if timeout < time.Second || timeout == w.timeout || timeout == asked && w.timeout > asked {
+		return
+	}
+	got, err := setTimeout(w.dev, timeout)
+	if err != nil {
+		w.complain(slog.LevelWarn, "watchdog device "+g.Settings.Device, err)
+		return
+	}
+	w.timeout = got
+}
+
+// fitting is the longest time-out, at most the one asked for, with which a
+// keepalive may be given now; below a second there is none.
+func fitting(now Instant, g *Guarded, asked time.Duration) time.Duration {
+	if now <= latest(g.Deadline, g.TTL, asked) {
+		return asked
+	}
+	return min(asked, (safeEnd(g.Deadline, g.TTL) - now).Truncate(time.Second))
+}
+
+// change opens the device, or another one, or sets the time-out of the open one
+// for another time to live. An open device stays in use until there is another
+// one to take its place.
+func (w *Watchdog) change(now Instant, g *Guarded) {
 	if g.Deadline <= w.tried && w.tried > 0 {
 		return // once for each deadline is enough
 	}
-	if now > latest(g.Deadline, g.TTL, asked, asked) {
-		if w.dev == nil && g.Settings.Mode == Required {
-			w.status = Pending
-		}
-		return
-	}
-	dev, timeout, err := w.activate(g, asked)
+	dev, timeout, err := w.activate(now, g)
 	if err != nil {
 		w.tried = g.Deadline
 		w.failed(g, err)
@@ -125,16 +149,22 @@ func (w *Watchdog) change(now Instant, g *Guarded, asked time.Duration) {
 	if w.dev != nil && w.dev != dev {
 		w.disable()
 	}
-	w.dev, w.settings, w.asked, w.timeout = dev, g.Settings, asked, timeout
+	w.dev, w.settings, w.ttl, w.timeout = dev, g.Settings, g.TTL, timeout
 	w.feeder, w.status, w.tried, w.said = Feeder{}, Fine, 0, ""
 	w.log.Info(fmt.Sprintf("%s activated with %d second timeout, timing slack %d seconds", g.Settings.Device, seconds(timeout), seconds(g.Settings.Slack(g.TTL))))
 }
 
-// activate makes the device ready for a time-out. It is the open one when only
-// the time-out differs.
-func (w *Watchdog) activate(g *Guarded, asked time.Duration) (dev Device, timeout time.Duration, err error) {
+// activate makes the device ready. It is the open one when only its time-out
+// differs.
+func (w *Watchdog) activate(now Instant, g *Guarded) (dev Device, timeout time.Duration, err error) {
 	if text := g.Settings.noRoom(g.TTL); text != "" {
 		return nil, 0, errNoRoom(text)
+	}
+	asked := g.Settings.Timeout(g.TTL)
+	// Opening it, and setting its time-out, is a keepalive.
+	fit := fitting(now, g, asked)
+	if fit < time.Second {
+		return nil, 0, errors.New("the lease ends before it could act")
 	}
 	dev = w.dev
 	if dev == nil || w.settings.Device != g.Settings.Device || w.settings.Driver != g.Settings.Driver {
@@ -142,12 +172,12 @@ func (w *Watchdog) activate(g *Guarded, asked time.Duration) (dev Device, timeou
 			return nil, 0, err
 		}
 	}
-	if timeout = w.timeout; dev != w.dev || asked != w.asked {
-		timeout, err = setTimeout(dev, asked)
+	if timeout = w.timeout; dev != w.dev || fit != w.timeout {
+		timeout, err = setTimeout(dev, fit)
 	}
 	switch {
 	case err != nil:
-	case timeout < g.Settings.LoopWait:
+	case timeout < min(fit, g.Settings.LoopWait):
 		err = fmt.Errorf("its timeout of %d seconds is shorter than loop_wait", seconds(timeout))
 	case timeout > asked && g.Settings.Mode == Required:
 		err = fmt.Errorf("its timeout of %d seconds is longer than the %d seconds that are safe; raise ttl, or take a device that can be set", seconds(timeout), seconds(asked))

@@ -179,16 +179,33 @@ func TestModes(t *testing.T) {
 	}
 }
 
-func TestRequiredIsPendingUntilThereIsTimeToOpen(t *testing.T) {
+func TestALateOpeningAndASlowRenewalGetAShorterTimeout(t *testing.T) {
 	f, w, _, now := newFake(&fake{})
 	// Inherited: the renewal that this deadline comes from was sent long ago, and
-	// opening now would put the reset off beyond the end of the lease.
+	// with the usual time-out the reset would come after the end of the lease.
 	w.Tend(*now, renewed(*now-20*time.Second, settings(Required)))
-	if got := f.took(); got != "" || w.Status() != Pending {
+	if got := f.took(); got != "open /dev/watchdog, timeout 9s, keepalive" || w.Status() != Fine {
 		t.Errorf("%s, %q", got, w.Status())
 	}
 	w.Tend(*now, renewed(*now, settings(Required)))
-	if got := f.took(); !strings.Contains(got, "open") || w.Status() != Fine {
+	if got := f.took(); got != "timeout 25s, keepalive" {
+		t.Errorf("renewed: %s", got)
+	}
+	*now += 10 * time.Second
+	w.Tend(*now, renewed(*now-5*time.Second, settings(Required)))
+	if got := f.took(); got != "timeout 24s, keepalive" {
+		t.Errorf("renewed slowly: %s", got)
+	}
+	w.Tend(*now, renewed(*now, settings(Required)))
+	if got := f.took(); got != "timeout 25s, keepalive" {
+		t.Errorf("renewed again: %s", got)
+	}
+}
+
+func TestRequiredFailsWhenTheLeaseEndsBeforeTheDeviceCouldAct(t *testing.T) {
+	f, w, _, now := newFake(&fake{})
+	w.Tend(*now, renewed(*now-29*time.Second, settings(Required)))
+	if got := f.took(); got != "" || w.Status() != Failed {
 		t.Errorf("%s, %q", got, w.Status())
 	}
 }
@@ -251,13 +268,16 @@ func TestOneThatCannotBeDisabledIsFedALastTime(t *testing.T) {
 // as long as the owner is not frozen the machine is not reset before its deadline
 // has passed and PostgreSQL had its time to die.
 func TestResetComesBeforeTheLeaseEnds(t *testing.T) {
-	for _, margin := range []int{-1, 4, 5, 10, 15} {
+	for _, margin := range []int{-1, 4, 5, 10, 15, 20} {
 		for _, slow := range []time.Duration{0, 100 * time.Millisecond, 4 * time.Second, 5900 * time.Millisecond} {
 			for freeze := 100 * time.Millisecond; freeze < 60*time.Second; freeze += 700 * time.Millisecond {
 				t.Run(fmt.Sprintf("margin %d, renewals take %s, frozen after %s", margin, slow, freeze), func(t *testing.T) {
 					s := settings(Required)
 					s.SafetyMargin = margin
-					freezes(t, s, slow, freeze, 20*time.Second)
+					freezes(t, &fake{}, s, slow, freeze)
+					if margin > 0 {
+						freezes(t, &fake{fixed: true, timeout: ttl - time.Duration(margin)*time.Second}, s, slow, freeze)
+					}
 				})
 			}
 		}
@@ -266,8 +286,11 @@ func TestResetComesBeforeTheLeaseEnds(t *testing.T) {
 
 // freezes renews every five seconds until the store is away, and ends the owner
 // after some time.
-func freezes(t *testing.T, s Settings, slow, freeze, storeAway time.Duration) {
-	f, w, _, now := newFake(&fake{})
+func freezes(t *testing.T, device *fake, s Settings, slow, freeze time.Duration) {
+	const storeAway = 20 * time.Second
+	f, w, _, now := newFake(device)
+	// One that cannot be set has to miss the keepalives of slow renewals.
+	lasts := !f.fixed || slow < 4*time.Second
 	begin := *now
 	var leaseEnd, lastReset, deadline Instant
 	sent := begin
@@ -283,7 +306,7 @@ func freezes(t *testing.T, s Settings, slow, freeze, storeAway time.Duration) {
 		if next >= begin+freeze {
 			break
 		}
-		if f.resetAt > 0 && next > f.resetAt && next < deadline+500*time.Millisecond && slow < 4*time.Second {
+		if f.resetAt > 0 && next > f.resetAt && lasts && next < deadline+500*time.Millisecond {
 			t.Fatalf("reset %s after the start, deadline at %s", f.resetAt-begin, deadline-begin)
 		}
 		*now = next
@@ -297,7 +320,7 @@ func freezes(t *testing.T, s Settings, slow, freeze, storeAway time.Duration) {
 	if lastReset > leaseEnd {
 		t.Errorf("reset at %s, the lease ends at %s", lastReset-begin, leaseEnd-begin)
 	}
-	if f.resetAt > 0 && freeze > storeAway+15*time.Second && slow < 4*time.Second && f.resetAt < deadline+500*time.Millisecond {
+	if f.resetAt > 0 && lasts && freeze > storeAway+15*time.Second && f.resetAt < deadline+500*time.Millisecond {
 		t.Errorf("store away, owner alive: reset at %s although the deadline is %s", f.resetAt-begin, deadline-begin)
 	}
 }
