@@ -320,7 +320,7 @@ func freezes(t *testing.T, device *fake, s Settings, slow, freeze time.Duration)
 	if lastReset > leaseEnd {
 		t.Errorf("reset at %s, the lease ends at %s", lastReset-begin, leaseEnd-begin)
 	}
-	if f.resetAt > 0 && lasts && freeze > storeAway+15*time.Second && f.resetAt < deadline+500*time.Millisecond {
+	if f.resetAt > 0 && lasts && freeze > storeAway+20*time.Second && f.resetAt < deadline+500*time.Millisecond {
 		t.Errorf("store away, owner alive: reset at %s although the deadline is %s", f.resetAt-begin, deadline-begin)
 	}
 }
