@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tamada/internal/ha/lease"
+	"tamada/internal/watchdog"
 )
 
 // Instant is a moment on CLOCK_BOOTTIME.
@@ -41,6 +42,7 @@ type Armed struct {
 	Session  string // of the store
 	Created  int64  // version at which the leader key was made
 	TTL      time.Duration
+	Watchdog watchdog.Settings // the device that guards it too
 }
 
 // Policy is the guardian's state machine. The zero value has started nothing.

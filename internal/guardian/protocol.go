@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tamada/internal/watchdog"
 )
 
 // Protocol is the version of the messages with a guardian. Fields may be added;
@@ -40,6 +42,9 @@ type message struct {
 	Created  int64         `json:"created,omitempty"`
 	TTL      time.Duration `json:"ttl,omitempty"`  // nanoseconds
 	Next     time.Duration `json:"next,omitempty"` // nanoseconds
+
+	Watchdog *watchdog.Settings `json:"watchdog,omitempty"`
+	Device   watchdog.Status    `json:"device,omitempty"` // with an acknowledgement
 
 	Code     int    `json:"code,omitempty"`
 	Leave    bool   `json:"leave,omitempty"`
@@ -71,6 +76,7 @@ func armedMessage(typ string, a *Armed) message {
 	m := message{Type: typ}
 	if a != nil {
 		m.Deadline, m.Session, m.Created, m.TTL = a.Deadline, a.Session, a.Created, a.TTL
+		m.Watchdog = &a.Watchdog
 	}
 	return m
 }
@@ -79,7 +85,11 @@ func (m *message) armed() *Armed {
 	if m.Deadline == 0 {
 		return nil
 	}
-	return &Armed{Deadline: m.Deadline, Session: m.Session, Created: m.Created, TTL: m.TTL}
+	a := &Armed{Deadline: m.Deadline, Session: m.Session, Created: m.Created, TTL: m.TTL}
+	if m.Watchdog != nil {
+		a.Watchdog = *m.Watchdog
+	}
+	return a
 }
 
 // send sends one message, with a descriptor if file is not nil.

@@ -27,6 +27,7 @@ import (
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
 	"tamada/internal/rest/peer"
+	"tamada/internal/watchdog"
 )
 
 const (
@@ -59,6 +60,8 @@ type node struct {
 	pg       *postgres.Instance
 	store    dcs.Store
 	guard    *guardian.Client // nil without a guardian
+	dog      *watchdog.Watchdog
+	guarded  *watchdog.Guarded // without a guardian: the deadline in force; belongs to the loop
 	peers    atomic.Pointer[peer.Client]
 	rest     *rest.Server
 	listener net.Listener // of the REST API; changed by the loop only
@@ -114,7 +117,7 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 	}
 	n.step(agent.Timer{})
 	for n.exit == nil {
-		n.alarm.Set(n.agent.WakeAt())
+		n.setAlarm()
 		select {
 		case ev := <-n.events:
 			n.step(ev)
@@ -123,6 +126,7 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 			n.step(o.Observed)
 		case <-n.alarm.C:
 			n.alarm.Fired()
+			n.tendDevice()
 			n.step(agent.Timer{})
 		case r := <-replies:
 			n.guardianSaid(r)
@@ -135,6 +139,15 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 		}
 	}
 	return *n.exit
+}
+
+// setAlarm wakes the loop when the agent or the watchdog device wants it.
+func (n *node) setAlarm() {
+	at := n.agent.WakeAt()
+	if t := n.dog.WakeAt(); t > 0 && (at == 0 || t < at) {
+		at = t
+	}
+	n.alarm.Set(at)
 }
 
 // wake asks for a cycle now; a loop that has much to do will make one anyway.

@@ -24,6 +24,7 @@ import (
 	"tamada/internal/rest"
 	"tamada/internal/rest/peer"
 	"tamada/internal/rest/tlsfile"
+	"tamada/internal/watchdog"
 )
 
 const (
@@ -89,6 +90,7 @@ func (n *node) prepare() error {
 	if err := n.checkInstance(); err != nil {
 		return err
 	}
+	n.dog = watchdog.New(logging.Named(n.log, "patroni.watchdog"), watchdog.Open)
 	if n.alarm, err = guardian.NewAlarm(); err != nil {
 		return err
 	}

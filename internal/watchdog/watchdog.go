@@ -280,4 +280,12 @@ func (w *Watchdog) disable() {
 
 // Release gives the device back for another process, which opens it at once, to
 // guard the same.
-func (w *Watchdog) Release() { w.disable() }
+func (w *Watchdog) Release() {
+	if w.dev == nil {
+		return
+	}
+	if err := w.dev.Close(w.dev.CanDisable()); err != nil {
+		w.log.Warn("could not give the watchdog device back", "device", w.settings.Device, "error", err)
+	}
+	w.dev, w.settings, w.feeder, w.again = nil, Settings{}, Feeder{}, 0
+}
