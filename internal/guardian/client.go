@@ -42,6 +42,8 @@ type Client struct {
 	// Inherited is the lease that the previous agent of this node held, nil when
 	// there is none.
 	Inherited *Armed
+	// Crashes is how many agents before this one have ended unexpectedly in a row.
+	Crashes int
 
 	mu       sync.Mutex // guards the rest
 	conn     *net.UnixConn
@@ -75,7 +77,7 @@ func Connect(stateDir string) (*Client, net.Listener, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c.Inherited = w.armed()
+	c.Inherited, c.Crashes = w.armed(), w.Crashes
 	return c, l, nil
 }
 

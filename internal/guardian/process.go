@@ -38,6 +38,7 @@ type process struct {
 	policy Policy
 	alarm  *Alarm
 	dog    *watchdog.Watchdog
+	keeper *keeper
 	lock   *os.File
 	socket *net.UnixListener
 	listen *os.File // socket of the REST API; nil until an adopted agent has brought it
@@ -73,7 +74,7 @@ type inbound struct {
 // Run is the life of the guardian; it returns the exit code of the service. It
 // must own the process: it reaps every child, also those of PostgreSQL.
 func Run(o Options) (int, error) {
-	p := &process{Options: o, dog: watchdog.New(o.Log, watchdog.Open), inbox: make(chan inbound, 64), gone: make(chan int, 8), fenced: make(chan struct{}, 1)}
+	p := &process{Options: o, dog: watchdog.New(o.Log, watchdog.Open), keeper: newKeeper(o.Log), inbox: make(chan inbound, 64), gone: make(chan int, 8), fenced: make(chan struct{}, 1)}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGCHLD, syscall.SIGUSR2)
 	if err := p.prepare(); err != nil {
@@ -216,8 +217,9 @@ func (p *process) handle(ev Event) {
 		}
 	}
 	p.tendDevice()
+	p.keeper.tend(Now(), !p.policy.Stuck(Now()), p.policy.Armed())
 	at := p.policy.WakeAt()
-	for _, t := range []Instant{p.orphanT, p.etcd.startAt, p.dog.WakeAt()} {
+	for _, t := range []Instant{p.orphanT, p.etcd.startAt, p.dog.WakeAt(), p.keeper.wakeAt()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}

@@ -46,6 +46,7 @@ type message struct {
 	Watchdog *watchdog.Settings `json:"watchdog,omitempty"`
 	Device   watchdog.Status    `json:"device,omitempty"` // with an acknowledgement
 
+	Crashes  int    `json:"crashes,omitempty"` // with the welcome: agents in a row that ended unexpectedly
 	Code     int    `json:"code,omitempty"`
 	Leave    bool   `json:"leave,omitempty"`
 	Handover bool   `json:"handover,omitempty"`

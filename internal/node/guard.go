@@ -94,6 +94,22 @@ func (n *node) replaceGuardian(kill bool) {
 	}
 }
 
+// countCrashes makes the member say how many agents before this one have ended
+// unexpectedly, until this one has lived for a while.
+func (n *node) countCrashes() {
+	if n.guard == nil || n.guard.Crashes == 0 {
+		return
+	}
+	without := *n.agentInfo.Load()
+	with := without
+	with.Crashes = n.guard.Crashes
+	n.agentInfo.Store(&with)
+	time.AfterFunc(guardian.StableLife, func() {
+		n.agentInfo.Store(&without)
+		n.send(n.localChanged())
+	})
+}
+
 // runCommand is how a node of this configuration is started.
 func runCommand(program, path string) []string {
 	if path == "" {

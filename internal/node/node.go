@@ -51,7 +51,7 @@ type node struct {
 	logs      *logging.Log
 	log       *slog.Logger
 	decisions *slog.Logger // the agent's own lines, patroni.ha
-	agentInfo cluster.AgentInfo
+	agentInfo atomic.Pointer[cluster.AgentInfo]
 	ctx       context.Context // ends with the loop
 
 	cfg     atomic.Pointer[config.Config]
@@ -59,7 +59,8 @@ type node struct {
 
 	pg       *postgres.Instance
 	store    dcs.Store
-	guard    *guardian.Client // nil without a guardian
+	guard    *guardian.Client  // nil without a guardian
+	manager  *guardian.Manager // of the service
 	dog      *watchdog.Watchdog
 	guarded  *watchdog.Guarded // without a guardian: the deadline in force; belongs to the loop
 	peers    atomic.Pointer[peer.Client]
@@ -83,6 +84,7 @@ type node struct {
 	clusterAt   time.Duration
 	nameChecked bool       // belongs to watchStore
 	handover    bool       // this agent ends for its successor
+	status      string     // last line for the service manager
 	reloading   sync.Mutex // one writer of the configuration files at a time
 	problems    problems
 	cached      *cluster.Object // document last kept beside the data; guarded by reloading
