@@ -74,6 +74,7 @@ type upgrade struct {
 	before string // the one to go back to
 	letGo  Instant
 	begun  bool    // the new agent was started
+	since  Instant // when
 	by     Instant // when it must have shown that it works
 }
 
@@ -281,6 +282,7 @@ func (p *Policy) arm(now Instant, ev ArmedMsg) []Effect {
 		a.Deadline = max(a.Deadline, p.armed.Deadline)
 	}
 	p.armed = &a
+	p.limitUpgrade()
 	return []Effect{Ack{ev.Seq}}
 }
 
@@ -354,7 +356,8 @@ func (p *Policy) tick(now Instant) []Effect {
 		p.agent = true // until AgentStarted confirms or AgentExited denies it
 		p.started, p.greeted = now, false
 		if p.upgrade != nil && !p.upgrade.begun {
-			p.upgrade.begun, p.upgrade.by = true, now+probation
+			p.upgrade.begun, p.upgrade.since = true, now
+			p.limitUpgrade()
 			p.binary = p.upgrade.binary
 		}
 		effects = append(effects, StartAgent{p.binary})

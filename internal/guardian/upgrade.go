@@ -1,5 +1,7 @@
 package guardian
 
+import "time"
+
 // beginUpgrade replaces the agent by one of another program: the present one
 // makes room, the new one inherits the lease and has to show that it works, and
 // if it does not the old program is started again. PostgreSQL does not notice.
@@ -47,6 +49,25 @@ func (p *Policy) tickUpgrade(now Instant) []Effect {
 		return append(p.goBack("it did not complete a cycle in time"), p.kill(now, "the new version does not work")...)
 	}
 	return nil
+}
+
+// comeBack is what the old version needs to start and to renew the lease, where
+// that much is left of it.
+const comeBack = 5 * time.Second
+
+// limitUpgrade bounds the time in which a new version must show that it works.
+// One that hangs does not renew: the old version must be back before the lease
+// ends, or PostgreSQL would be killed for a bad upgrade.
+func (p *Policy) limitUpgrade() {
+	u := p.upgrade
+	if u == nil || !u.begun {
+		return
+	}
+	u.by = u.since + probation
+	if p.armed != nil {
+		left := max(p.armed.Deadline-u.since, 0)
+		u.by = min(u.by, p.armed.Deadline-min(comeBack, left/2))
+	}
 }
 
 // goBack makes the next agent one of the old program.
