@@ -174,12 +174,13 @@ func TestBothFrozenAndWokenFenceAtOnce(t *testing.T) {
 	old.kill(agent, syscall.SIGSTOP, "agent")
 	frozen := time.Now()
 	c.waitLeader(ttl+patience, other)
-	c.quietFor(20*time.Second, "both accept writes: the window", func() (bool, string) { return old.postmasterPID() != 0, "it is gone" })
-	w.stop()
 	second := c.startWriterTo(1<<40, other)
+	c.quietFor(10*time.Second, "both accept writes: the window", func() (bool, string) { return old.postmasterPID() != 0, "it is gone" })
+	w.stop()
 	second.stop()
-	t.Logf("two primaries from %v after the freeze on, until somebody acts: %v in this test", second.all()[0].at.Sub(frozen).Round(100*time.Millisecond),
-		w.last().at.Sub(frozen).Round(100*time.Millisecond))
+	begun := second.all()[0].at
+	t.Logf("two primaries from %v after the freeze on, until somebody acts: %v in this test", begun.Sub(frozen).Round(100*time.Millisecond),
+		w.last().at.Sub(begun).Round(100*time.Millisecond))
 	conn, err := old.connect(contextFor(t, patience))
 	if err != nil {
 		t.Fatal(err)
