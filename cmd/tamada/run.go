@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -120,6 +121,7 @@ func runNode(path string, alone bool) (code int, err error) {
 	if cfg.Etcd3.Embedded != nil {
 		o.Etcd = command(self, "etcd-member", path)
 	}
+	time.AfterFunc(startIsOver, slimDown)
 	return guardian.Run(o)
 }
 
@@ -146,6 +148,7 @@ func runAgent(path string) (code int, err error) {
 		debug.SetMemoryLimit(agentMemory)
 	}
 	runtime.GOMAXPROCS(1)
+	time.AfterFunc(startIsOver, slimDown)
 	return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
 }
 
