@@ -119,6 +119,8 @@ var dynamicKeys = []Key{
 	{Path: "primary_start_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 300, NotNegative: true, Doc: "Seconds that a primary may recover before a failover."},
 	{Path: "master_start_timeout", Kind: Int, Place: Dynamic, NotNegative: true, Doc: "Older name of primary_start_timeout."},
 	{Path: "primary_stop_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 0, NotNegative: true, Doc: "Seconds before a stop is escalated in synchronous mode."},
+	{Path: "primary_hang_timeout", Kind: Seconds, Unit: "s", Place: Dynamic, NotNegative: true, Doc: "Time that a primary's PostgreSQL may take no new connection, or its disk no write, before another member takes over; 0: never. Default: two thirds of ttl. Ours."},
+	{Path: "primary_crash_limit", Kind: Int, Place: Dynamic, Default: 5, NotNegative: true, Doc: "Crashes within ten minutes after which another member takes over from a primary; 0: no limit. Ours."},
 	{Path: "master_stop_timeout", Kind: Int, Place: Dynamic, NotNegative: true, Doc: "Older name of primary_stop_timeout."},
 	{Path: "synchronous_mode", Kind: Any, Schema: `{"anyOf":[{"type":"boolean"},{"enum":["on","off","true","false","yes","no","quorum"]}]}`, StrictDCS: "sync", Place: Dynamic, Default: false, Doc: "true, false or quorum."},
 	{Path: "synchronous_mode_strict", Kind: Bool, StrictDCS: "bool", Place: Dynamic, Default: false, Doc: "Never commit without a synchronous standby."},
