@@ -92,6 +92,7 @@ type Agent struct {
 	// process.
 	everStarted bool
 	offline     bool // demoted because the store was away
+	stream      stream
 	suspect     bool // the stream from the primary has ended
 	suspectAt   ha.Instant
 	shutdown    bool
@@ -162,7 +163,7 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 // WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
 func (a *Agent) WakeAt() ha.Instant {
 	at := a.loopAt
-	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guard.wakeAt(), a.again, a.suspectWake(), a.touchWake()} {
+	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guard.wakeAt(), a.again, a.suspectWake(), a.streamWake(), a.touchWake()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
@@ -203,6 +204,7 @@ func (a *Agent) handle(ev Event) {
 			a.observe(false)
 		}
 	case ReceiverEnded:
+		a.hurry(hurryAfterEnd)
 		if !a.inst.Primary() && a.task == nil {
 			if !a.suspect {
 				a.happened(ha.RecordStream, "ended", "")
@@ -280,6 +282,7 @@ func (a *Agent) timers() {
 	if a.lease.NeedsPermit(a.now) {
 		a.observe(false)
 	}
+	a.retryStream()
 	if at := a.suspectWake(); at > 0 && a.now >= at {
 		a.askSuspects()
 	}
@@ -361,6 +364,9 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	a.configSeen(c)
 	if leader != old || first {
 		a.line = "" // what follows is news
+		if leader != "" && leader != a.cfg.Name {
+			a.hurry(hurryAfterChange)
+		}
 		a.observe(false)
 	}
 	a.duties.members = true

@@ -80,6 +80,55 @@ func TestRewindThatNeverBeganLeavesAHalfRewoundFolderHalfRewound(t *testing.T) {
 	}
 }
 
+// following is a replica of n2 that streams.
+func following() *Agent {
+	a := New(Config{Name: "n1"})
+	a.now = 100 * time.Second
+	a.loopAt = a.now + time.Hour
+	a.store.view = &cluster.Cluster{Leader: &cluster.Leader{Name: "n2", Created: 9, Session: "s2"}}
+	a.inst = ha.Instance{Data: ha.DataPresent, Running: true, Answers: true, InRecovery: true, Timeline: 2,
+		Role: cluster.RoleReplica, State: cluster.StateRunning, ReplicationState: "streaming"}
+	return a
+}
+
+func TestBrokenStreamIsRetriedSoonAndRarer(t *testing.T) {
+	a := following()
+	a.Step(a.now, time.Time{}, 0, ReceiverEnded{})
+	broke := a.now
+	a.inst.ReplicationState = ""
+	var tries []ha.Instant
+	for a.streamWake() > 0 {
+		if a.streamWake() <= a.now {
+			t.Fatalf("it wants to be woken at %s, and it is %s", a.streamWake(), a.now)
+		}
+		if has[RetryStream](a.Step(a.streamWake(), time.Time{}, 0, Timer{})) {
+			tries = append(tries, a.now-broke)
+		}
+	}
+	if len(tries) < 5 || len(tries) > 10 || tries[0] > 100*time.Millisecond || tries[len(tries)-1] > hurryAfterEnd {
+		t.Errorf("tries at %v", tries)
+	}
+}
+
+func TestStreamThatCameBackIsLeftAlone(t *testing.T) {
+	for name, change := range map[string]func(*Agent){
+		"streams":    func(*Agent) {},
+		"promoted":   func(a *Agent) { a.inst.Role, a.inst.InRecovery = cluster.RolePrimary, false },
+		"in a task":  func(a *Agent) { a.inst.ReplicationState, a.task = "", &ha.Task{Kind: ha.TaskReload} },
+		"is down":    func(a *Agent) { a.inst.ReplicationState, a.inst.Running, a.inst.State = "", false, cluster.StateStopped },
+		"is to move": func(a *Agent) { a.inst.ReplicationState, a.inst.FollowNeeds.Change = "", ha.NeedsRestart },
+	} {
+		a := following()
+		a.Step(a.now, time.Time{}, 0, ReceiverEnded{})
+		change(a)
+		for a.streamWake() > 0 {
+			if has[RetryStream](a.Step(a.streamWake(), time.Time{}, 0, Timer{})) {
+				t.Fatalf("%s: retried", name)
+			}
+		}
+	}
+}
+
 func TestAcquisitionForgetsTheErrorOfAnEarlierLease(t *testing.T) {
 	a, _ := leading(t)
 	a.leaseEvent(lease.Released{})

@@ -115,6 +115,10 @@ type Compare struct {
 // ResumeReplay resumes paused WAL replay. Nothing comes back.
 type ResumeReplay struct{}
 
+// RetryStream makes a standby that waits for wal_retrieve_retry_interval connect to
+// its source at once. Nothing comes back.
+type RetryStream struct{}
+
 // Touch publishes the member key and extends the session: [Touched].
 type Touch struct{ Value []byte }
 
@@ -224,6 +228,7 @@ func (StopTask) effect()        {}
 func (Operate) effect()         {}
 func (Compare) effect()         {}
 func (ResumeReplay) effect()    {}
+func (RetryStream) effect()     {}
 func (Touch) effect()           {}
 func (RenewLease) effect()      {}
 func (ArmGuardian) effect()     {}

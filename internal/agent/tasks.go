@@ -149,6 +149,7 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 	case ha.TaskRestart:
 		i.RecoveryDone = false
 	case ha.TaskRestartFailure, ha.TaskFollowRestart, ha.TaskReload:
+		a.hurry(hurryAfterEnd)
 		i.RecoveryDone = false
 		if a.div.State == ha.RewindDone {
 			a.div.State = ha.DivergenceNone
@@ -264,12 +265,7 @@ func (a *Agent) takeFacts(f Facts) {
 		i.Received, i.Replayed, i.ReplicationState, i.ReplayPaused = f.Received, f.Replayed, f.ReplicationState, f.ReplayPaused
 		i.PendingRestart, i.ServerVersion, i.Postmaster = f.PendingRestart, f.ServerVersion, f.Postmaster
 		a.duties.existing, a.duties.haveSlots = f.Slots, true
-		if f.ReplicationState == "streaming" || !f.InRecovery {
-			if a.suspect && f.InRecovery {
-				a.happened(ha.RecordStream, "again", "")
-			}
-			a.suspect = false
-		}
+		a.streams()
 	}
 	if a.task == nil {
 		a.stateOf(f, first)

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tamada/internal/cluster"
@@ -145,7 +146,10 @@ func TestEditConfigWithAnEditor(t *testing.T) {
 	t.Parallel()
 	script := func(body string) string {
 		path := filepath.Join(t.TempDir(), "editor")
-		if err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o700); err != nil {
+		syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open: "text file busy"
+		err := os.WriteFile(path, []byte("#!/bin/sh\n"+body+"\n"), 0o700)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 		return path

@@ -223,6 +223,8 @@ func (n *node) execute(effects []agent.Effect) {
 			go n.compare(e)
 		case agent.ResumeReplay:
 			go n.resumeReplay()
+		case agent.RetryStream:
+			go n.retryStream()
 		case agent.Touch:
 			go n.touch(e)
 		case agent.RenewLease:

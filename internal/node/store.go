@@ -189,6 +189,14 @@ func (n *node) resumeReplay() {
 	}
 }
 
+func (n *node) retryStream() {
+	ctx, cancel := context.WithTimeout(n.ctx, slotsTimeout)
+	defer cancel()
+	if err := n.pg.RetryStream(ctx); err != nil {
+		n.log.Debug("could not hurry the WAL receiver", "error", err)
+	}
+}
+
 // readHistory reads what the server's own history file says.
 func (n *node) readHistory(e agent.ReadHistory) {
 	end := agent.HistoryRead{Local: ha.LocalHistory{Timeline: e.Timeline}}

@@ -387,7 +387,10 @@ func TestCustomMethodsAndPointInTimeBootstrap(t *testing.T) {
 	copyCmd := "#!/bin/bash\necho \"$@\" >> " + dir + "/args\nfor a in \"$@\"; do case $a in --datadir=*) d=${a#*=};; esac; done\n" +
 		"exec " + filepath.Join(a.Settings.BinDir, "pg_basebackup") + " -c fast -D $d -d 'host=127.0.0.1 port=" +
 		strconv.Itoa(a.Settings.Port) + " user=replicator'\n"
-	if err := os.WriteFile(script, []byte(copyCmd), 0o755); err != nil {
+	syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open: "text file busy"
+	err := os.WriteFile(script, []byte(copyCmd), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	passfile := filepath.Join(dir, "pass")

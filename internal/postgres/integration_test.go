@@ -249,6 +249,41 @@ func TestStopTimeoutEndsInKill(t *testing.T) {
 	}
 }
 
+// A standby whose primary was away for a moment tries again within the hour by
+// itself, and at once when it is told.
+func TestRetryStreamDoesNotWaitForTheInterval(t *testing.T) {
+	t.Parallel()
+	patient := func(s *postgres.Settings) { s.Parameters.Set("wal_retrieve_retry_interval", "1h") }
+	a := pgtest.NewPrimary(t, "pg-a", patient)
+	b := pgtest.NewReplica(t, "pg-b", a, patient)
+	ctx := pgtest.Context(t)
+	state := func() string {
+		o, err := b.Observe(ctx, postgres.ObserveOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o.ReplicationState()
+	}
+	pgtest.Eventually(t, "pg-b streams", func() bool { return state() == "streaming" })
+	if _, err := a.Stop(ctx, postgres.StopOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Eventually(t, "pg-b noticed", func() bool { return state() == "" })
+	a.StartRole(t, cluster.RolePrimary, nil)
+	if s := state(); s == "streaming" {
+		t.Fatal("pg-b did not wait, so this test shows nothing")
+	}
+	pgtest.Eventually(t, "pg-b streams again", func() bool {
+		if err := b.RetryStream(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return state() == "streaming"
+	})
+	if err := a.RetryStream(ctx); err != nil {
+		t.Errorf("on a primary: %v", err)
+	}
+}
+
 func TestPromoteWithoutDelay(t *testing.T) {
 	t.Parallel()
 	a := pgtest.NewPrimary(t, "pg-a")

@@ -17,6 +17,11 @@ const (
 	// that has waited longest without a request in work: it is an idle one kept
 	// alive, or one whose client never sends a whole request.
 	maxConns = 400
+	// youngConns is how many there may be for a moment: a connection that was
+	// accepted within the last breath has not had its chance to say anything, and
+	// may be a load balancer's in the middle of a flood. Beyond this it goes too.
+	youngConns = 4 * maxConns
+	breath     = 500 * time.Millisecond
 	// maxPatient is how many requests may wait for something slow (the store, a
 	// second try with PostgreSQL) at a time, so that they never take all
 	// connections from the health checks.
@@ -35,7 +40,8 @@ type listener struct {
 
 // A pool holds the connections of all listeners.
 type pool struct {
-	limit int
+	// limit is the usual number, young the one for a moment.
+	limit, young int
 
 	mu    sync.Mutex // guards conns
 	conns map[*conn]struct{}
@@ -80,26 +86,44 @@ func (l *listener) Accept() (net.Conn, error) {
 // admit makes room for a connection; false when every other one has a request
 // in work.
 func (p *pool) admit(c *conn) bool {
+	var victims []*conn
 	p.mu.Lock()
-	var victim *conn
-	if len(p.conns) >= p.limit {
-		for other := range p.conns {
-			if w := other.waiting.Load(); w != 0 && (victim == nil || w < victim.waiting.Load()) {
-				victim = other
-			}
+	admitted := len(p.conns) < p.limit
+	for range 2 { // one for the newcomer, one to get back to the limit after a flood
+		if len(p.conns) < p.limit {
+			break
 		}
+		victim := p.longestWaiting()
 		if victim == nil {
-			p.mu.Unlock()
-			return false
+			break
+		}
+		admitted = true
+		young := sinceBegun()-victim.waiting.Load() < int64(breath)
+		if young && (len(victims) > 0 || len(p.conns) < p.young) {
+			break
 		}
 		delete(p.conns, victim)
+		victims = append(victims, victim)
 	}
-	p.conns[c] = struct{}{}
+	if admitted {
+		p.conns[c] = struct{}{}
+	}
 	p.mu.Unlock()
-	if victim != nil {
-		_ = victim.Conn.Close()
+	for _, v := range victims {
+		_ = v.Conn.Close()
 	}
-	return true
+	return admitted
+}
+
+// longestWaiting is nil when every connection has a request in work.
+func (p *pool) longestWaiting() (victim *conn) {
+	since := int64(0)
+	for c := range p.conns {
+		if w := c.waiting.Load(); w != 0 && (victim == nil || w < since) {
+			victim, since = c, w
+		}
+	}
+	return victim
 }
 
 // closeOld closes the connections without a request in work that were made with

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,7 +17,7 @@ import (
 
 // short are limits that a test can wait for.
 var short = limits{header: 200 * time.Millisecond, body: 200 * time.Millisecond, idle: 200 * time.Millisecond,
-	write: time.Second, headerBytes: 4 << 10, conns: 8}
+	write: time.Second, headerBytes: 4 << 10, conns: 8, young: 8}
 
 func dial(t *testing.T, addr, send string) net.Conn {
 	t.Helper()
@@ -114,6 +115,51 @@ func TestOldestIdleConnectionIsReplaced(t *testing.T) {
 	wantClosed(t, conns[1])
 	if err := again(conns[0]); err != nil {
 		t.Errorf("the youngest connection was closed: %v", err)
+	}
+}
+
+// A connection that was accepted a moment ago stays while its pool is not too
+// full even for a flood; afterwards the pool gets back to its usual number.
+func TestYoungConnectionsStayInAFlood(t *testing.T) {
+	t.Parallel()
+	p := &pool{limit: 2, young: 4, conns: map[*conn]struct{}{}}
+	list := make([]*conn, 8)
+	add := func(i int) {
+		near, far := net.Pipe()
+		t.Cleanup(func() { _ = far.Close() })
+		list[i] = &conn{Conn: near, pool: p}
+		list[i].waiting.Store(sinceBegun() + int64(i))
+		if !p.admit(list[i]) {
+			t.Fatalf("connection %d was refused", i)
+		}
+	}
+	want := func(kept ...int) {
+		t.Helper()
+		var got []int
+		for i, c := range list {
+			if _, in := p.conns[c]; in {
+				got = append(got, i)
+			}
+		}
+		if !slices.Equal(got, kept) {
+			t.Fatalf("kept %v, want %v", got, kept)
+		}
+	}
+	for i := range 5 {
+		add(i)
+	}
+	want(1, 2, 3, 4) // the fifth was one too many even for a flood
+	for _, c := range list[1:5] {
+		c.waiting.Add(-int64(breath))
+	}
+	add(5)
+	want(3, 4, 5)
+	add(6)
+	want(5, 6)
+	list[5].waiting.Store(0)
+	list[6].waiting.Store(0)
+	if p.admit(&conn{Conn: list[0].Conn, pool: p}) {
+		t.Error("admitted although all others have a request in work")
 	}
 }
 

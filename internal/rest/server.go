@@ -93,11 +93,11 @@ type Server struct {
 // limits are what one client may take.
 type limits struct {
 	header, body, idle, write time.Duration
-	headerBytes, conns        int
+	headerBytes, conns, young int
 }
 
 var usualLimits = limits{header: 5 * time.Second, body: 5 * time.Second, idle: time.Minute, write: 30 * time.Second,
-	headerBytes: 16 << 10, conns: maxConns}
+	headerBytes: 16 << 10, conns: maxConns, young: youngConns}
 
 // New makes a server. Errors are about the certificate's files or an option
 // that makes no sense, and name it.
@@ -107,7 +107,7 @@ func New(source Source, o Options, log *slog.Logger) (*Server, error) {
 
 func newServer(source Source, o Options, log *slog.Logger, limits limits) (*Server, error) {
 	s := &Server{source: source, log: log, limits: limits, listeners: map[net.Listener]*listener{},
-		pool: &pool{limit: limits.conns, conns: map[*conn]struct{}{}}}
+		pool: &pool{limit: limits.conns, young: limits.young, conns: map[*conn]struct{}{}}}
 	s.life, s.end = context.WithCancel(context.Background())
 	s.leaving, s.leave = context.WithCancel(s.life)
 	if err := s.Reload(o); err != nil {

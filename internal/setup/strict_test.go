@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tamada/internal/cluster"
@@ -17,7 +18,10 @@ func fakeBin(t *testing.T, programs ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, p := range programs {
-		if err := os.WriteFile(filepath.Join(dir, p), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) 15.18 (Debian)'\n"), 0o755); err != nil {
+		syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open: "text file busy"
+		err := os.WriteFile(filepath.Join(dir, p), []byte("#!/bin/sh\necho 'postgres (PostgreSQL) 15.18 (Debian)'\n"), 0o755)
+		syscall.ForkLock.RUnlock()
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

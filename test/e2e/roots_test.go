@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -100,6 +101,8 @@ func copyFile(from, to string) error {
 		return err
 	}
 	defer in.Close()
+	syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open: "text file busy"
+	defer syscall.ForkLock.RUnlock()
 	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
 	if err != nil {
 		return err

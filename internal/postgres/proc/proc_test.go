@@ -86,7 +86,10 @@ func TestOnlyServersInTheFolderBelongToAnInstance(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(fake, data, 0o755); err != nil {
+	syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open: "text file busy"
+	err = os.WriteFile(fake, data, 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	start := func(program, cwd string) int {
