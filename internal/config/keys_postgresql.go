@@ -100,6 +100,8 @@ var dynamicKeys = []Key{
 	{Path: "retry_timeout", Kind: Seconds, StrictDCS: "I[3..]", Place: Dynamic, Default: 10, Min: 3, Doc: "Seconds that operations on the store and PostgreSQL are retried."},
 	{Path: "maximum_lag_on_failover", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 1048576, Doc: "Bytes that a replica may lag and still be promoted."},
 	{Path: "maximum_lag_on_syncnode", Kind: Int, StrictDCS: "I[-1..]", Place: Dynamic, Default: -1, Min: -1, Doc: "Bytes that a synchronous standby may lag."},
+	{Path: "primary_hang_timeout", Kind: Int, Place: Dynamic, Doc: "Seconds for which a primary may take no new connection, or its disk no write, before an eligible replica takes over; 0: nobody looks. Two thirds of ttl by default."},
+	{Path: "primary_crash_limit", Kind: Int, Place: Dynamic, Default: 5, Doc: "Crashes within ten minutes after which a primary is started again where it is; after the next one an eligible replica takes over. 0: no limit."},
 	{Path: "primary_race_backoff", Kind: Int, Place: Dynamic, Default: 0, Doc: "Seconds to wait while the old primary still sends WAL."},
 	{Path: "max_timelines_history", Kind: Int, Place: Dynamic, Default: 0, Doc: "Lines kept in the history; 0: all."},
 	{Path: "primary_start_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 300, Doc: "Seconds that a primary may recover before a failover."},
