@@ -56,7 +56,9 @@ func newNamespace(t *testing.T) *namespace {
 	t.Helper()
 	n := &namespace{holder: startProgram(t, "namespace", os.DevNull, exec.Command("unshare", "--net", "sleep", "infinity"))}
 	t.Cleanup(n.holder.kill)
-	ours, _ := os.Readlink("/proc/self/ns/net")
+	// Not /proc/self: that is the first thread, which may have ended its life in
+	// dial, in another namespace.
+	ours, _ := os.Readlink("/proc/thread-self/ns/net")
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		theirs, err := os.Readlink(n.path())
 		if err == nil && theirs != ours {
