@@ -99,6 +99,7 @@ type Agent struct {
 	ended       bool
 
 	guard    guard
+	device   device
 	failsafe failsafe
 	health   ha.Health
 	crashes  []ha.Instant // of this primary, lately
@@ -228,6 +229,7 @@ func (a *Agent) handle(ev Event) {
 		a.renewed(ev)
 	case Acked:
 		a.guard.askedAt = 0
+		a.deviceSeen(ev.DeviceFailed)
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
 	case GuardianAnswered:
 		a.guard.askedAt = 0
@@ -452,7 +454,7 @@ func (a *Agent) leaseEvent(ev lease.Event) {
 			}
 			a.armed = true
 			a.guard.asked(a.now)
-			a.emit(ArmGuardian{Seq: e.Seq, Deadline: e.Deadline, Hold: a.hold, TTL: a.settings.TTL})
+			a.emit(ArmGuardian{Seq: e.Seq, Deadline: e.Deadline, Hold: a.hold, TTL: e.TTL})
 		case lease.Lost:
 			a.lost = e.Reason
 			a.log(ha.Warning, "The lease has ended: "+string(e.Reason))
@@ -501,6 +503,7 @@ func (a *Agent) view() *ha.View {
 		Requests: a.requests, ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.Health, v.Crashes = a.health, a.recentCrashes()
+	v.Watchdog = a.watchdogView()
 	a.addFailsafe(v)
 	v.DCS.Error = firstOf(a.store.watchErr, a.store.touchErr)
 	if v.DCS.Error == "" && a.lease.State() != lease.None {

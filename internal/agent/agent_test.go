@@ -188,8 +188,8 @@ func TestOwnNewerKeyIsNoRivals(t *testing.T) {
 	}
 }
 
-// following is an agent that follows n1, with failsafe mode on.
-func following(t *testing.T) *Agent {
+// promising is an agent that follows n1, with failsafe mode on.
+func promising(t *testing.T) *Agent {
 	t.Helper()
 	a := New(Config{Name: "n2", Initial: cluster.NewObject("failsafe_mode", true)})
 	a.now = 100 * time.Second
@@ -208,7 +208,7 @@ func ledBy(name string, created cluster.Version) *cluster.Cluster {
 
 // After it was frozen, the store shows the old leader key for a moment.
 func TestPromiseOutlivesAnOldLeaderKey(t *testing.T) {
-	a := following(t)
+	a := promising(t)
 	ask := func(at time.Duration, id uint64) []Effect {
 		return a.Step(at, time.Time{}, 0, FailsafeAsked{ID: id, Name: "n1", APIURL: "http://n1"})
 	}
@@ -228,7 +228,7 @@ func TestPromiseOutlivesAnOldLeaderKey(t *testing.T) {
 }
 
 func TestWhoTakesTheKeyPromisesNothing(t *testing.T) {
-	a := following(t)
+	a := promising(t)
 	a.op, a.opRuns = Acquire{}, 7
 	if has[KeepPromise](a.Step(101*time.Second, time.Time{}, 0, FailsafeAsked{ID: 1, Name: "n1"})) {
 		t.Error("a member that asks for the leader key promised not to")

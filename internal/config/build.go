@@ -38,7 +38,6 @@ func check(doc *Document, warnings []Problem, environ []string, strict bool) (*C
 	c.halves("restapi.authentication")
 	c.halves("ctl.authentication")
 	c.bootstrap()
-	c.watchdog()
 	c.controlled()
 	c.tags()
 	cfg := typed(doc, environ)
@@ -211,13 +210,6 @@ func (c *checker) notYet(path, text, hint string) {
 		hint = "a node refuses to start with it"
 	}
 	c.warn(path, text, hint)
-}
-
-func (c *checker) watchdog() {
-	v, _ := c.doc.value("watchdog.mode")
-	if s, ok := v.(string); ok && oneOf([]string{"required", "require"}, s) {
-		c.notYet("watchdog.mode", s+" is not supported yet", "the guardian enforces the lease without a device; use automatic or off")
-	}
 }
 
 // controlled warns of parameters that count only in the store.

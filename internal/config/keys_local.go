@@ -95,10 +95,10 @@ var ctlKeys = []Key{
 var watchdogKeys = []Key{
 	{Path: "watchdog", Kind: Section, Strict: "section", Place: Local, Doc: "The kernel's watchdog device."},
 	{Path: "watchdog.mode", Kind: Text, Strict: "watchdog", Place: Local, Default: "automatic", Enum: []string{"off", "automatic", "required", "auto", "require", "disable", "disabled"},
-		Doc: "off, automatic or required."},
-	{Path: "watchdog.device", Kind: Text, Strict: "str", Place: Local, Default: "/dev/watchdog", Doc: "The device."},
+		Doc: "off; automatic: use the device if there is one; required: do not lead without one that works."},
+	{Path: "watchdog.device", Kind: Text, Strict: "str", Place: Local, Default: "/dev/watchdog", Doc: "The device; the user that tamada runs as must be able to write to it."},
 	{Path: "watchdog.safety_margin", Kind: Int, Strict: "I[-1..]!", Place: Local, Default: 5, Min: -1, Doc: "Seconds between the watchdog and the end of ttl; -1: half of ttl."},
-	{Path: "watchdog.driver", Kind: Text, Place: Local, Doc: "Read for compatibility; has no meaning here."},
+	{Path: "watchdog.driver", Kind: Text, Place: Local, Doc: "testing: device is a named pipe, to which is written what the kernel would be told; anything else: the kernel's."},
 }
 
 var tagKeys = []Key{

@@ -95,18 +95,18 @@ func authenticationKeys() []Key {
 // dynamicKeys stand in the store's document and in bootstrap.dcs (reference
 // configuration.md 3).
 var dynamicKeys = []Key{
-	{Path: "ttl", Kind: Seconds, StrictDCS: "I[20..]", Place: Dynamic, Default: 30, Min: 20, Doc: "Seconds that a leader key lives without renewal."},
+	{Path: "ttl", Kind: Seconds, StrictDCS: "I[20..]", Place: Dynamic, Default: 30, Min: 4, Doc: "Seconds that a leader key lives without renewal; below 20 only while every member has a guardian, else 20."},
 	{Path: "loop_wait", Kind: Seconds, StrictDCS: "I[1..]", Place: Dynamic, Default: 10, Min: 1, Doc: "Longest sleep of the agent's loop in seconds."},
-	{Path: "retry_timeout", Kind: Seconds, StrictDCS: "I[3..]", Place: Dynamic, Default: 10, Min: 3, Doc: "Seconds that operations on the store and PostgreSQL are retried."},
+	{Path: "retry_timeout", Kind: Seconds, StrictDCS: "I[3..]", Place: Dynamic, Default: 10, Min: 1, Doc: "Seconds that operations on the store and PostgreSQL are retried; below 3 only while every member has a guardian, else 3."},
 	{Path: "maximum_lag_on_failover", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 1048576, Doc: "Bytes that a replica may lag and still be promoted."},
 	{Path: "maximum_lag_on_syncnode", Kind: Int, StrictDCS: "I[-1..]", Place: Dynamic, Default: -1, Min: -1, Doc: "Bytes that a synchronous standby may lag."},
-	{Path: "primary_hang_timeout", Kind: Int, Place: Dynamic, Doc: "Seconds for which a primary may take no new connection, or its disk no write, before an eligible replica takes over; 0: nobody looks. Two thirds of ttl by default."},
-	{Path: "primary_crash_limit", Kind: Int, Place: Dynamic, Default: 5, Doc: "Crashes within ten minutes after which a primary is started again where it is; after the next one an eligible replica takes over. 0: no limit."},
 	{Path: "primary_race_backoff", Kind: Int, Place: Dynamic, Default: 0, Doc: "Seconds to wait while the old primary still sends WAL."},
 	{Path: "max_timelines_history", Kind: Int, Place: Dynamic, Default: 0, Doc: "Lines kept in the history; 0: all."},
 	{Path: "primary_start_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 300, Doc: "Seconds that a primary may recover before a failover."},
 	{Path: "master_start_timeout", Kind: Int, Place: Dynamic, Doc: "Older name of primary_start_timeout."},
 	{Path: "primary_stop_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 0, Doc: "Seconds before a stop is escalated in synchronous mode."},
+	{Path: "primary_hang_timeout", Kind: Seconds, Unit: "s", Place: Dynamic, Doc: "Time that a primary's PostgreSQL may take no new connection, or its disk no write, before another member takes over; 0: never. Default: two thirds of ttl. Ours."},
+	{Path: "primary_crash_limit", Kind: Int, Place: Dynamic, Default: 5, Doc: "Crashes within ten minutes after which another member takes over from a primary; 0: no limit. Ours."},
 	{Path: "master_stop_timeout", Kind: Int, Place: Dynamic, Doc: "Older name of primary_stop_timeout."},
 	{Path: "synchronous_mode", Kind: Any, Schema: `{"anyOf":[{"type":"boolean"},{"enum":["on","off","true","false","yes","no","quorum"]}]}`, StrictDCS: "sync", Place: Dynamic, Default: false, Doc: "true, false or quorum."},
 	{Path: "synchronous_mode_strict", Kind: Bool, StrictDCS: "bool", Place: Dynamic, Default: false, Doc: "Never commit without a synchronous standby."},

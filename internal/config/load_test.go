@@ -131,7 +131,7 @@ func TestEachMistakeIsReportedWhereItStands(t *testing.T) {
 		{"store not yet", change("etcd3:", "consul:"), "node.yml:6:1: consul: this store is not supported yet"},
 		{"raft", sample + "raft:\n  self_addr: a:1\n", "node.yml:37:1: raft: the Raft store is replaced by the embedded etcd"},
 		{"citus", sample + "citus: {group: 0, database: c}\n", "node.yml:37:1: citus: Citus is not supported yet"},
-		{"watchdog", sample + "watchdog: {mode: required}\n", "node.yml:37:12: watchdog.mode: required is not supported yet"},
+		{"watchdog", sample + "watchdog: {mode: perhaps}\n", "node.yml:37:12: watchdog.mode: found"},
 		{"synchronous mode", change("loop_wait: 3", "synchronous_mode: quorum"), "node.yml:11:5: bootstrap.dcs.synchronous_mode: synchronous replication is not supported yet"},
 		{"standby cluster", change("loop_wait: 3", "standby_cluster: {host: a}"), "bootstrap.dcs.standby_cluster: standby clusters are not supported yet"},
 		{"seconds with a unit", change("ttl: 30", "ttl: 30s"), `node.yml:10:5: bootstrap.dcs.ttl: found the text "30s", expected a number of seconds`},

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tamada/internal/ha/lease"
+	"tamada/internal/watchdog"
 )
 
 // Instant is a moment on CLOCK_BOOTTIME.
@@ -13,10 +14,13 @@ type Instant = lease.Instant
 // deadline contains it.
 const KillGrace = 500 * time.Millisecond
 
+// StableLife is how long an agent has to live to count as one that works: the
+// crashes before it are forgotten.
+const StableLife = 30 * time.Second
+
 const (
 	firstPause = 250 * time.Millisecond // before the second agent in a row that crashed; the first is replaced at once
 	longPause  = 10 * time.Second       // at most
-	stableLife = 30 * time.Second       // an agent that lived this long has not crashed at its start
 
 	// signGrace is added to the time within which an agent promised its next sign
 	// of life, before it counts as hung.
@@ -41,6 +45,7 @@ type Armed struct {
 	Session  string // of the store
 	Created  int64  // version at which the leader key was made
 	TTL      time.Duration
+	Watchdog watchdog.Settings // the device that guards it too
 }
 
 // Policy is the guardian's state machine. The zero value has started nothing.
@@ -185,6 +190,15 @@ func (Exit) effect()       {}
 // Armed is the deadline in force, nil when there is none.
 func (p *Policy) Armed() *Armed { return p.armed }
 
+// stuckAfter is how long after the deadline fencing counts as failed.
+const stuckAfter = 5 * time.Second
+
+// Stuck tells that PostgreSQL could not be killed although its deadline has
+// passed.
+func (p *Policy) Stuck(now Instant) bool {
+	return p.fencing && p.armed != nil && now >= p.armed.Deadline+stuckAfter
+}
+
 // Crashes is how many agents in a row ended without a goodbye.
 func (p *Policy) Crashes() int { return p.crashes }
 
@@ -301,7 +315,7 @@ func (p *Policy) agentExited(now Instant) {
 		p.startAt = now // it made room
 		return
 	}
-	if now-p.started > stableLife {
+	if now-p.started > StableLife {
 		p.crashes = 0
 	}
 	pause := min(firstPause<<min(max(p.crashes-1, 0), 10), longPause)

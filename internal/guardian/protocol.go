@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tamada/internal/watchdog"
 )
 
 // Protocol is the version of the messages with a guardian. Fields may be added;
@@ -41,6 +43,10 @@ type message struct {
 	TTL      time.Duration `json:"ttl,omitempty"`  // nanoseconds
 	Next     time.Duration `json:"next,omitempty"` // nanoseconds
 
+	Watchdog *watchdog.Settings `json:"watchdog,omitempty"`
+	Device   watchdog.Status    `json:"device,omitempty"` // with an acknowledgement
+
+	Crashes  int    `json:"crashes,omitempty"` // with the welcome: agents in a row that ended unexpectedly
 	Code     int    `json:"code,omitempty"`
 	Leave    bool   `json:"leave,omitempty"`
 	Handover bool   `json:"handover,omitempty"`
@@ -71,6 +77,7 @@ func armedMessage(typ string, a *Armed) message {
 	m := message{Type: typ}
 	if a != nil {
 		m.Deadline, m.Session, m.Created, m.TTL = a.Deadline, a.Session, a.Created, a.TTL
+		m.Watchdog = &a.Watchdog
 	}
 	return m
 }
@@ -79,7 +86,11 @@ func (m *message) armed() *Armed {
 	if m.Deadline == 0 {
 		return nil
 	}
-	return &Armed{Deadline: m.Deadline, Session: m.Session, Created: m.Created, TTL: m.TTL}
+	a := &Armed{Deadline: m.Deadline, Session: m.Session, Created: m.Created, TTL: m.TTL}
+	if m.Watchdog != nil {
+		a.Watchdog = *m.Watchdog
+	}
+	return a
 }
 
 // send sends one message, with a descriptor if file is not nil.

@@ -22,12 +22,11 @@ func (p *Policy) makingRoom() bool { return p.upgrade != nil && !p.upgrade.begun
 // works notes that the agent does its work; of a new version that is what was
 // waited for.
 func (p *Policy) works() []Effect {
-	p.crashes = 0
 	u := p.upgrade
 	if u == nil || !u.begun || !p.agent {
 		return nil
 	}
-	p.upgrade = nil
+	p.upgrade, p.crashes = nil, 0
 	return []Effect{Upgraded{Binary: u.binary}}
 }
 

@@ -57,10 +57,12 @@ func crashedPrimary(v *View) {
 	stopped(v)
 	v.Instance.State, v.Instance.Control = cluster.StateCrashed, &Control{State: "in production"}
 }
-func paused(v *View)   { v.Settings.Pause = true }
-func away(v *View)     { v.DCS.Reachable = false }
-func empty(v *View)    { stopped(v); v.Instance.Data, v.Instance.Sysid = DataEmpty, "" }
-func diverged(v *View) { v.Divergence.State = DivergenceFound }
+func paused(v *View)         { v.Settings.Pause = true }
+func away(v *View)           { v.DCS.Reachable = false }
+func empty(v *View)          { stopped(v); v.Instance.Data, v.Instance.Sysid = DataEmpty, "" }
+func diverged(v *View)       { v.Divergence.State = DivergenceFound }
+func deviceFailed(v *View)   { v.Watchdog = Watchdog{Unusable: true, Failed: true} }
+func deviceUnusable(v *View) { v.Watchdog = Watchdog{Unusable: true} }
 func announced(v *View) {
 	v.DCS.Cluster.Status.Promotion = &cluster.Promotion{Timeline: 4, Leader: "n1", Tenure: 9}
 }
@@ -92,6 +94,14 @@ func TestDecide(t *testing.T) {
 		{"replica waits during an outage", view(away), Wait{}, "DCS is not accessible"},
 		{"promotion is called off when the lease ends in an outage", view(away, running(TaskPromote, PhaseBegun)), CancelTask{}, "lost leader before promote"},
 		{"demoted primary comes back read-only during an outage", view(away, stopped, func(v *View) { v.DemotedOffline, v.Instance.Role = true, cluster.RoleDemoted }), StartReplica{}, "starting as readonly"},
+		// 21
+		{"leader whose required watchdog does not work gives way", view(primary, holding, deviceFailed), Demote{Mode: DemoteImmediate}, "Demoting self because watchdog could not be activated"},
+		{"nobody is promoted without a required watchdog", view(holding, deviceFailed), ReleaseLeader{Why: "the watchdog could not be activated"}, "Not promoting self because watchdog could not be activated"},
+		{"in pause the watchdog does not matter", view(primary, holding, paused, deviceFailed), Wait{}, "no action"},
+		{"replica whose required watchdog cannot be used does not race", view(unlocked, answer("n2", 10), answer("n3", 10), deviceUnusable), Wait{}, ""},
+		{"new cluster is not published without a required watchdog", view(primary, unlocked, deviceUnusable, ended(TaskPostBootstrap, ""), func(v *View) {
+			v.Bootstrap = Bootstrap{Mine: true, Post: PostDone}
+		}), CancelBootstrap{Why: "watchdog activation failed"}, ""},
 		// 3.4, 4.1
 		{"leader without data releases the key", view(empty, holding), ReleaseLeader{Why: "data dir empty"}, "released leader key voluntarily as data dir empty"},
 		{"empty folder is cloned from the leader", view(empty), Clone{member("n2")}, "trying to bootstrap from leader 'n2'"},

@@ -32,6 +32,10 @@ func leader(v *View) Outcome {
 		o = do(AcquireLeader{Reclaim: v.DCS.Cluster.Leader}, "")
 	case v.Lease.State == lease.Arming:
 		o = wait("waiting for the guardian to acknowledge the lease")
+	case v.Watchdog.Failed && !v.paused() && v.Instance.Primary():
+		o = do(Demote{Mode: DemoteImmediate}, "Demoting self because watchdog could not be activated")
+	case v.Watchdog.Failed && !v.paused():
+		o = do(ReleaseLeader{Why: "the watchdog could not be activated"}, "Not promoting self because watchdog could not be activated")
 	default:
 		o = keepLeading(v)
 	}

@@ -46,7 +46,6 @@ type View struct {
 	// Dice is a random number, drawn for this view.
 	Dice uint32
 
-	// Watchdog, Failsafe and Requests are the places of later rules.
 	Watchdog Watchdog
 	Failsafe Failsafe
 	Requests Requests
@@ -348,8 +347,10 @@ const (
 	RewindFailed
 )
 
-// Watchdog is the kernel's watchdog device. (A later issue.)
-type Watchdog struct{ Unusable bool }
+// Watchdog is the kernel's watchdog device, where it is required. Unusable: this
+// node should not become the leader. Failed: it was to be activated for the lease
+// in force, and could not be.
+type Watchdog struct{ Unusable, Failed bool }
 
 // Failsafe is the mode in which a primary goes on without the store, as long as
 // every member promises not to race (reference ha.md 15).

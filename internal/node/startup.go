@@ -24,6 +24,7 @@ import (
 	"tamada/internal/rest"
 	"tamada/internal/rest/peer"
 	"tamada/internal/rest/tlsfile"
+	"tamada/internal/watchdog"
 )
 
 const (
@@ -38,6 +39,7 @@ func Run(o Options) (int, error) {
 		looks: make(chan observedNow, 4), fatal: make(chan error, 4), reloads: make(chan struct{}, 1), reading: make(chan struct{}, ledgerReaders)}
 	n.decisions = logging.Named(n.log, "patroni.ha")
 	n.cfg.Store(o.Config)
+	n.manager = guardian.ServiceManager(n.log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	n.ctx = ctx
@@ -65,7 +67,8 @@ func (n *node) prepare() error {
 	if err := n.connectGuardian(cfg); err != nil {
 		return err
 	}
-	n.agentInfo = cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: n.guard != nil}
+	n.agentInfo.Store(&cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: n.guard != nil})
+	n.countCrashes()
 	initial, err := initialDynamic(cfg)
 	if err != nil {
 		n.log.Warn(err.Error())
@@ -89,6 +92,7 @@ func (n *node) prepare() error {
 	if err := n.checkInstance(); err != nil {
 		return err
 	}
+	n.dog = watchdog.New(logging.Named(n.log, "patroni.watchdog"), watchdog.Open)
 	if n.alarm, err = guardian.NewAlarm(); err != nil {
 		return err
 	}
@@ -112,7 +116,7 @@ func (n *node) prepare() error {
 	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.meters.registry), logging.Named(n.log, "patroni.api")); err != nil {
 		return err
 	}
-	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil, ""),
+	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: n.identity(cfg, ""),
 		Initial: initial, Unsupported: n.refused, Guarded: n.guard != nil}
 	acfg.Promise = n.promised(cfg.StateDir)
 	if last != nil {
