@@ -221,6 +221,9 @@ type Lease struct {
 	Deadline Instant
 	KeyGone  bool         // the store has no leader key, our deadline still runs
 	Lost     lease.Reason // why the last lease ended; "" while one is held
+	// Newer: the leader key has our name and is a newer one than that of our lease:
+	// an acquisition that was never answered has been carried out.
+	Newer bool
 }
 
 // Holds tells whether we may accept writes now.
