@@ -84,13 +84,17 @@ type Agent struct {
 	again     ha.Instant // when the last decision wants to be asked anew
 	raceSince ha.Instant
 	released  ha.Instant
+	refused   bool // by the script before the promotion, at released
 	release   bool
+	stoppedAt cluster.LSN // where the server ended that we stopped, until another look at it
 	requests  ha.Requests
 	asking    uint64 // id of the request that the running task answers, 0 for none
 	paused    bool   // maintenance mode is on
 	// everStarted: a callback for a start, stop or change of role was issued by this
 	// process.
 	everStarted bool
+	promoted    bool // a promotion was begun, and on_role_change has not told of it yet
+	phases      phases
 	offline     bool // demoted because the store was away
 	stream      stream
 	suspect     bool // the stream from the primary has ended
@@ -231,6 +235,9 @@ func (a *Agent) handle(ev Event) {
 		a.guard.askedAt = 0
 		a.deviceSeen(ev.DeviceFailed)
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
+		if a.lease.State() == lease.Held && a.phases.taking() {
+			a.reached(partArmed)
+		}
 	case GuardianAnswered:
 		a.guard.askedAt = 0
 	case GuardianLost:
@@ -348,7 +355,7 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	}
 	leader := c.LeaderName()
 	if leader != "" {
-		a.failsafe.promise = nil // somebody leads, as all can see
+		a.promiseKept(c.Leader)
 		s.healthy, s.unlocked = c, 0
 		if leader != a.cfg.Name {
 			a.released, a.release = 0, false
@@ -379,14 +386,22 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 
 // checkTenure compares the leader key with the lease that we hold. A view may
 // be older than our own acquisition: only one that shows a newer key says
-// anything.
+// anything. A newer one of our own name is no other's: the watch may tell of our
+// acquisition before its answer comes, or the answer may never come.
 func (a *Agent) checkTenure(c *cluster.Cluster) {
 	if a.lease.State() == lease.None || c.Leader == nil {
 		return
 	}
-	if c.Leader.Created > a.hold.Created && (c.Leader.Name != a.cfg.Name || c.Leader.Session != a.hold.Session) {
+	if c.Leader.Created > a.hold.Created && c.Leader.Name != a.cfg.Name {
 		a.leaseEvent(lease.Taken{})
 	}
+}
+
+// newerKey tells whether the leader key is one that we made and never heard of.
+func (a *Agent) newerKey() bool {
+	c := a.store.view
+	return a.lease.State() != lease.None && c != nil && c.Leader != nil && c.Leader.Name == a.cfg.Name &&
+		c.Leader.Created > a.hold.Created && c.Leader.Session != a.hold.Session
 }
 
 // configSeen puts a new dynamic configuration in force. One that cannot be read,
@@ -490,9 +505,9 @@ func (a *Agent) storeAnswered(problem *string) {
 // view is the picture for one decision.
 func (a *Agent) view() *ha.View {
 	v := &ha.View{Now: a.now, Wall: a.wall, Me: a.cfg.Name, Local: a.cfg.Local, Settings: a.settings, Instance: a.inst,
-		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost},
+		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost, Newer: a.newerKey()},
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
-		Requests: a.requests, ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
+		Requests: a.requests, ReleasedAt: a.released, PrePromote: a.refused, RaceSince: a.raceSince, ReleaseDue: a.release, StoppedAt: a.stoppedAt, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.Health, v.Crashes = a.health, a.recentCrashes()
 	v.Watchdog = a.watchdogView()

@@ -26,6 +26,10 @@ func leader(v *View) Outcome {
 		// we lost. While our server lives on as the primary it is the one to go on;
 		// a replica is too, because nobody can have led since: the key is still there.
 		o = do(AcquireLeader{Reclaim: v.DCS.Cluster.Leader}, "")
+	case v.Lease.Newer:
+		// The key is ours, but not by the lease that we know: nobody can have led in
+		// between, and the deadline that we have still runs.
+		o = do(AcquireLeader{Reclaim: v.DCS.Cluster.Leader}, "")
 	case v.Lease.State == lease.Arming:
 		o = wait("waiting for the guardian to acknowledge the lease")
 	case v.Watchdog.Failed && !v.paused() && v.Instance.Primary():
@@ -59,6 +63,10 @@ func keepLeading(v *View) Outcome {
 		return o
 	case v.paused():
 		return do(ReleaseLeader{Why: "not a primary"}, "removed leader lock because postgres is not running as primary")
+	case v.failed(TaskPromote) && v.Last.Ended > v.ReleasedAt && v.Last.Phase < PhaseCommitted:
+		o := do(ReleaseLeader{Why: "the pre-promote script failed: " + v.Last.Error, PrePromote: true}, "Promotion cancelled because the pre-promote script failed")
+		o.note(Warning, "Releasing the leader key voluntarily because the pre-promote script failed")
+		return o
 	case v.failed(TaskPromote) && v.Last.Ended > v.ReleasedAt:
 		o := do(ReleaseLeader{Why: "the promotion failed: " + v.Last.Error}, "Promotion cancelled because it failed")
 		o.note(Warning, "Releasing the leader key voluntarily because the promotion failed: %s", v.Last.Error)

@@ -34,7 +34,7 @@ func recoverInstance(v *View) Outcome {
 	if v.leads() && (v.Settings.PrimaryStartTimeout == 0 || tooOften) && i.State == cluster.StateCrashed {
 		note := "Primary crashed. Failing over."
 		if tooOften {
-			note = fmt.Sprintf("Primary crashed %d times within ten minutes. Failing over.", v.Crashes)
+			note = fmt.Sprintf("Primary crashed %d times within ten minutes. Failing over.", v.Crashes+1)
 		}
 		o, done := failoverIfPossible(v, "stopped PostgreSQL to fail over after a crash", note)
 		if done {
@@ -118,7 +118,11 @@ func starting(v *View) (Outcome, bool) {
 	case !v.Lease.Holds():
 		return leader(v), true
 	}
-	left := v.Settings.PrimaryStartTimeout - (v.Now - v.Instance.StartedAt)
+	limit := v.Settings.PrimaryStartTimeout
+	if v.Instance.StartTimeout > 0 {
+		limit = v.Instance.StartTimeout
+	}
+	left := limit - (v.Now - v.Instance.StartedAt)
 	if left > 0 {
 		return wait("PostgreSQL is still starting up, %d seconds until timeout", int(left.Seconds())), true
 	}

@@ -68,6 +68,10 @@ type node struct {
 	listener net.Listener // of the REST API; changed by the loop only
 	meters   *meters
 	journal  *Journal
+	promise  struct {
+		sync.Mutex        // guards the file of the promise, and newest
+		newest     uint64 // request of the last promise that was written down
+	}
 	ledger   *ledger.Writer
 	alarm    *guardian.Alarm
 
@@ -95,6 +99,7 @@ type node struct {
 	gate     requestGate
 	watch    watcher
 	facts    factCache
+	heard    heard
 
 	slotsMu sync.Mutex // one plan for slots at a time
 

@@ -44,9 +44,14 @@ func (f *Feeder) Due(now, deadline Instant, ttl, timeout time.Duration) (due boo
 // Fed notes a keepalive, given at now for that deadline.
 func (f *Feeder) Fed(now, deadline Instant) { f.fed, f.deadline = now, deadline }
 
-// next is when the keepalive after one at fed is due.
+// wakeLate is how late the owner may be when it is woken for a keepalive.
+const wakeLate = 200 * time.Millisecond
+
+// next is when the keepalive after one at fed is due. The last one is planned
+// with time to spare: given a microsecond too late it would not be given at all,
+// and the machine would be reset before its deadline.
 func (f *Feeder) next(fed, last Instant, timeout time.Duration) Instant {
-	if next := min(fed+timeout/2, last); next > fed {
+	if next := min(fed+timeout/2, last-wakeLate); next > fed {
 		return next
 	}
 	return 0

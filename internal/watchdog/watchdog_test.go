@@ -324,3 +324,28 @@ func freezes(t *testing.T, device *fake, s Settings, slow, freeze time.Duration)
 		t.Errorf("store away, owner alive: reset at %s although the deadline is %s", f.resetAt-begin, deadline-begin)
 	}
 }
+
+// Nobody wakes at the very nanosecond. Found by the simulation.
+func TestLastKeepaliveIsGivenAlthoughItsOwnerWakesALittleLate(t *testing.T) {
+	const ttl, timeout = 30 * time.Second, 25 * time.Second
+	var f Feeder
+	sent := 100 * time.Second
+	deadline := sent + ttl - 3*time.Second
+	f.Fed(sent, deadline)
+	fed := sent
+	for {
+		_, again := f.Due(fed, deadline, ttl, timeout)
+		if again == 0 {
+			break
+		}
+		now := again + 100*time.Millisecond
+		if due, _ := f.Due(now, deadline, ttl, timeout); !due {
+			t.Fatalf("at %v no keepalive is due, though one was planned for %v", now, again)
+		}
+		f.Fed(now, deadline)
+		fed = now
+	}
+	if reset := fed + timeout; reset < deadline || reset > sent+ttl {
+		t.Errorf("the machine is reset at %v, want after the deadline %v and before the end of the lease %v", reset, deadline, sent+ttl)
+	}
+}
