@@ -86,7 +86,9 @@ type Agent struct {
 	released  ha.Instant
 	refused   bool // by the script before the promotion, at released
 	release   bool
-	stoppedAt cluster.LSN // where the server ended that we stopped, until another look at it
+	downed    ha.Stopped      // the end of the demotion that the key is to be released for
+	seen      cluster.Version // of the request to move the leader
+	seenAt    ha.Instant
 	requests  ha.Requests
 	asking    uint64 // id of the request that the running task answers, 0 for none
 	paused    bool   // maintenance mode is on
@@ -366,6 +368,9 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	} else if i.Version != s.emptyV {
 		s.empty, s.emptyV = a.now, i.Version
 	}
+	if f := c.Failover; f != nil && f.Version != a.seen {
+		a.seen, a.seenAt = f.Version, a.now
+	}
 	a.recordLeader(old, leader, first)
 	a.checkTenure(c)
 	a.configSeen(c)
@@ -497,7 +502,7 @@ func (a *Agent) view() *ha.View {
 	v := &ha.View{Now: a.now, Wall: a.wall, Me: a.cfg.Name, Local: a.cfg.Local, Settings: a.settings, Instance: a.inst,
 		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost},
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
-		Requests: a.requests, ReleasedAt: a.released, PrePromote: a.refused, RaceSince: a.raceSince, ReleaseDue: a.release, StoppedAt: a.stoppedAt, DemotedOffline: a.offline, Dice: a.dice}
+		Requests: a.requests, ReleasedAt: a.released, PrePromote: a.refused, RaceSince: a.raceSince, ReleaseDue: a.release, Stopped: a.downed, RequestSince: a.seenAt, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.Health, v.Crashes = a.health, a.recentCrashes()
 	a.addFailsafe(v)

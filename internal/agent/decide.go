@@ -171,6 +171,12 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.Restart:
 		a.requests.Restart = nil
 		a.start(ha.TaskRestart, "", d)
+	case ha.TakeBack:
+		a.release = false
+		a.leaseEvent(lease.Rearm{}) // it was told that there is nothing to guard
+		if f := v.DCS.Cluster.Failover; f.Pending() {
+			a.operate(PutFailover{Value: []byte("{}"), Condition: dcs.IfVersion(f.Version)})
+		}
 	case ha.DropRestart:
 		a.requests.Restart = nil
 		a.duties.touchNow()
@@ -249,7 +255,7 @@ func (a *Agent) operate(op Operation) {
 // is still ours. What a look would find is not needed to give it up, and the
 // candidate waits for it.
 func (a *Agent) releasesNow() bool {
-	return a.release && a.stoppedAt > 0 && a.task == nil && a.op == nil && !a.shutdown &&
+	return a.release && a.downed.Checkpoint > 0 && a.task == nil && a.op == nil && !a.shutdown &&
 		a.store.view.LeaderName() == a.cfg.Name && a.view().DCS.Reachable
 }
 
