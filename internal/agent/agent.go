@@ -86,6 +86,7 @@ type Agent struct {
 	released  ha.Instant
 	refused   bool // by the script before the promotion, at released
 	release   bool
+	freed     cluster.Version // of the key that we gave up last
 	downed    ha.Stopped      // the end of the demotion that the key is to be released for
 	seen      cluster.Version // of the request to move the leader
 	seenAt    ha.Instant
@@ -342,6 +343,9 @@ func (a *Agent) peerAnswered(ev PeerAnswered) {
 
 // clusterSeen takes over a view of the store.
 func (a *Agent) clusterSeen(c *cluster.Cluster) {
+	if c = a.upToDate(c); c == nil {
+		return
+	}
 	s := &a.store
 	if s.watchErr != "" && s.view != nil {
 		a.log(ha.Info, "The DCS is accessible again")
@@ -385,6 +389,22 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	if a.boot.Mine && c.Initialize != nil && c.Initialize.Value != "" {
 		a.boot = ha.Bootstrap{} // somebody else's cluster by now
 	}
+}
+
+// upToDate mends a view that was on its way while we took the leader key or gave
+// it up, and is older than that. It would have us take the key a second time, be
+// refused, and say so, or give it up again. The view that shows what we did is
+// right behind, so nothing else is lost by dropping one.
+func (a *Agent) upToDate(c *cluster.Cluster) *cluster.Cluster {
+	switch l := c.Leader; {
+	case a.lease.State() != lease.None && c.Newest > 0 && c.Newest < a.hold.Created:
+		return nil
+	case l != nil && l.Name == a.cfg.Name && a.freed > 0 && l.Created == a.freed:
+		mended := *c
+		mended.Leader = nil
+		return &mended
+	}
+	return c
 }
 
 // checkTenure compares the leader key with the lease that we hold. A view may

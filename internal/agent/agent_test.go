@@ -169,3 +169,31 @@ func TestHolderThatWasNeverPromotedDisarmsTheGuardianWhenTheLeaseEnds(t *testing
 		t.Error("the guardian is not disarmed: it kills a replica")
 	}
 }
+
+// TestViewFromBeforeOurOwnStepIsNotBelieved: it was on its way while we took the
+// key, or gave it up.
+func TestViewFromBeforeOurOwnStepIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	a, _ := leading(t)
+	a.clusterSeen(&cluster.Cluster{Newest: 8})
+	if l := a.store.view.LeaderName(); l != "n1" {
+		t.Errorf("an old view took the key from us: %q leads", l)
+	}
+	a.clusterSeen(&cluster.Cluster{Newest: 10})
+	if l := a.store.view.LeaderName(); l != "" {
+		t.Errorf("a new view is not believed: %q leads", l)
+	}
+	a, _ = leading(t)
+	a.op, a.opRuns = Release{Hold: a.hold}, 8
+	a.operationEnded(OperationEnded{ID: 8})
+	old := cluster.Cluster{Newest: 12, Leader: &cluster.Leader{Name: "n1", Created: 9}}
+	a.clusterSeen(&old)
+	if l := a.store.view.LeaderName(); l != "" {
+		t.Errorf("the key that we gave up is back: %q leads", l)
+	}
+	again := cluster.Cluster{Newest: 13, Leader: &cluster.Leader{Name: "n1", Created: 13}}
+	a.clusterSeen(&again)
+	if l := a.store.view.LeaderName(); l != "n1" {
+		t.Errorf("a later key of ours is not seen: %q leads", l)
+	}
+}

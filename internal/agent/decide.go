@@ -378,7 +378,7 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 		a.acquired(ev, op)
 	case Release:
 		if ev.Err == nil {
-			a.release = false
+			a.release, a.freed = false, op.Hold.Created
 			a.leaderGone()
 			a.log(ha.Info, "Leader key released")
 			a.reached(partReleased)

@@ -56,7 +56,8 @@ func failoverRequest(v *View) (o Outcome, done bool) {
 	case f.Candidate == "" && v.paused():
 		return refuse("Switchover is possible only to a specific candidate in a paused state")
 	}
-	p := possible(v, v.Now-answersGood, 0, f.Candidate)
+	since := max(v.Now-answersGood, requestedAt(v, f))
+	p := possible(v, since, 0, f.Candidate)
 	switch {
 	case len(p.ask) > 0:
 		return Outcome{Do: PollPeers{p.ask}}, true
@@ -66,7 +67,7 @@ func failoverRequest(v *View) (o Outcome, done bool) {
 		o.Notes = append(o.Notes, p.notes...)
 		return refuse("%s: no healthy members found, %s is not possible", action, strings.ReplaceAll(action, "manual ", ""))
 	}
-	if w, behind := awaitCandidate(v, f); behind {
+	if w, behind := awaitCandidate(v, f, since); behind {
 		w.Notes = o.Notes
 		return w, true
 	}
@@ -84,15 +85,11 @@ const catchUpLimit = 5 * time.Second
 // primary has, connects within a second; stopping the primary before that would
 // cost the clients a longer pause, and in the end be taken back (see
 // releaseDemoted). When the time is over the latter decides.
-func awaitCandidate(v *View, f *cluster.Failover) (Outcome, bool) {
-	since := v.RequestSince
-	if t, err := time.Parse(time.RFC3339, strings.Replace(f.ScheduledAt, " ", "T", 1)); err == nil {
-		since = max(since, v.Now-v.Wall.Sub(t))
-	}
-	if f.Leader == "" || v.Instance.LSN == 0 || v.Now >= since+catchUpLimit {
+func awaitCandidate(v *View, f *cluster.Failover, answersSince Instant) (Outcome, bool) {
+	if f.Leader == "" || v.Instance.LSN == 0 || v.Now >= requestedAt(v, f)+catchUpLimit {
 		return Outcome{}, false
 	}
-	p := possible(v, v.Now-answersGood, v.Instance.LSN, f.Candidate)
+	p := possible(v, answersSince, v.Instance.LSN, f.Candidate)
 	if p.good {
 		return Outcome{}, false
 	}
@@ -101,6 +98,17 @@ func awaitCandidate(v *View, f *cluster.Failover) (Outcome, bool) {
 		o.Do = PollPeers{p.ask}
 	}
 	return o, true
+}
+
+// requestedAt is since when a request waits to be carried out: what a member
+// answered before says nothing about it. It may have been a primary that was
+// being stopped by the request before this one.
+func requestedAt(v *View, f *cluster.Failover) Instant {
+	since := v.RequestSince
+	if t, err := time.Parse(time.RFC3339, strings.Replace(f.ScheduledAt, " ", "T", 1)); err == nil {
+		since = max(since, v.Now-v.Wall.Sub(t))
+	}
+	return min(since, v.Now)
 }
 
 // scheduled judges the time of a scheduled action (reference ha.md 17.2): due

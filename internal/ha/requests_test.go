@@ -62,6 +62,8 @@ func TestRequestsToMoveTheLeader(t *testing.T) {
 		{"switchover to a candidate", leads(requested("n1", "n2", ""), answer("n2", 5000)), demote("switchover"), "switchover: demoting myself"},
 		{"switchover to the best one", leads(requested("n1", "", ""), answer("n2", 5000), answer("n3", 4000)), demote("switchover"), "switchover: demoting myself"},
 		{"candidates are asked first", leads(requested("n1", "n2", "")), PollPeers{[]cluster.Member{*view().DCS.Cluster.Member("n2")}}, ""},
+		{"what it answered before the request does not count", leads(requested("n1", "n2", ""), nobody("n2"), func(v *View) { v.Now += time.Millisecond; v.RequestSince = v.Now }),
+			PollPeers{[]cluster.Member{*view().DCS.Cluster.Member("n2")}}, ""},
 		{"manual failover", leads(requested("", "n2", ""), answer("n2", 5000)), demote("manual failover"), "manual failover: demoting myself"},
 		{"another leader", leads(requested("n3", "n2", ""), answer("n2", 5000)), ClearFailover{}, "switchover: leader name does not match: n3 != n1"},
 		{"to itself", leads(requested("n1", "n1", "")), ClearFailover{}, "switchover: I am already the leader, no need to switchover"},
