@@ -197,3 +197,24 @@ func TestViewFromBeforeOurOwnStepIsNotBelieved(t *testing.T) {
 		t.Errorf("a later key of ours is not seen: %q leads", l)
 	}
 }
+
+// TestRestartIsNotTakenForAHang: a probe that was refused in that moment says
+// nothing about the server that runs afterwards.
+func TestRestartIsNotTakenForAHang(t *testing.T) {
+	t.Parallel()
+	a, _ := leading(t)
+	a.start(ha.TaskRestart, "", ha.Restart{Primary: true})
+	a.Step(a.now, time.Time{}, 0, HealthSeen{Since: 1, Why: "connection refused"})
+	if a.health.FailingSince != 0 {
+		t.Error("counts as hanging during the restart")
+	}
+	a.health.FailingSince = 1
+	a.Step(a.now, time.Time{}, 0, TaskEnded{ID: a.taskID})
+	if a.health.FailingSince != 0 {
+		t.Error("counts as hanging after the restart")
+	}
+	a.Step(a.now, time.Time{}, 0, HealthSeen{Since: a.now, Why: "connection refused"})
+	if a.health.FailingSince != a.now {
+		t.Error("does not count as hanging later")
+	}
+}

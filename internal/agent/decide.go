@@ -124,6 +124,7 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.Clone:
 		a.start(ha.TaskClone, fmt.Sprintf("%s '%s'", sourceWord(v, d.From.Name), d.From.Name), d)
 	case ha.AcquireLeader:
+		a.measurePromotion()
 		a.operate(Acquire{d.Reclaim})
 	case ha.ReleaseLeader:
 		a.releaseKey(v, d)
@@ -410,7 +411,7 @@ const operationPause = 100 * ha.Instant(1e6)
 func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 	switch {
 	case ev.Err == nil:
-		a.measurePromotion(a.store.unlocked)
+		a.reached(partTaken)
 		a.hold = ev.Grant.Hold
 		// What the renewals of an earlier lease met says nothing about this one: the
 		// store has just answered.

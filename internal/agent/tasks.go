@@ -127,6 +127,7 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 			a.downed.Checkpoint, a.downed.End, a.downed.Since = ended.Checkpoint, ended.End, ended.PhaseAt
 		}
 	}
+	a.health = ha.Health{} // of a server as it was before
 	a.div.Broken = a.div.Broken || ev.Broken
 	a.stale = true
 	if ev.Error == "" {
