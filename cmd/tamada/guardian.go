@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tamada/internal/cluster"
 	"tamada/internal/config"
 	"tamada/internal/guardian"
 )
@@ -66,20 +67,29 @@ The guardian follows to the new version once the agent has shown that it works.`
 }
 
 func fenceCommand() *cobra.Command {
-	return &cobra.Command{
+	var afterService bool
+	command := &cobra.Command{
 		Use:   "fence [FILE]",
 		Short: "Kill every process of this node's PostgreSQL at once",
 		Long: `Ends PostgreSQL of this node without a checkpoint: SIGQUIT, and SIGKILL half a second
 later, to every process of the instance, found by its data folder. This is what
 the guardian does when a lease ends. The service unit runs it when guardian and
 agent were both killed, so that no primary goes on without anybody who enforces
-its lease. It is safe to run when nothing runs.`,
+its lease. It is safe to run when nothing runs.
+
+With --after-service it is for ExecStopPost= of a unit: it acts only when the
+service manager killed the service for want of its keepalive, and not in
+maintenance mode.`,
 		Example: "  tamada fence /etc/tamada/node.yml",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := nodeConfig(c, args)
 			if err != nil {
 				return err
+			}
+			if why := notToFence(cfg); afterService && why != "" {
+				fmt.Fprintln(c.OutOrStdout(), "PostgreSQL is left as it is: "+why)
+				return nil
 			}
 			var names []string
 			if name := cfg.Postgresql.BinName["postgres"]; name != "" {
@@ -92,4 +102,27 @@ its lease. It is safe to run when nothing runs.`,
 			return nil
 		},
 	}
+	command.Flags().BoolVar(&afterService, "after-service", false, "Act only after a watchdog time-out of the service ($SERVICE_RESULT), and not in maintenance mode.")
+	return command
+}
+
+// notToFence tells why PostgreSQL may go on after the service has ended, "" when
+// it must not.
+//
+// After a crash of the guardian the agent goes on, and after a crash of both the
+// service is started again within a second and adopts PostgreSQL. A time-out of
+// the watchdog means that nobody has acted for so long, and nobody knows for how
+// much longer.
+func notToFence(cfg *config.Config) string {
+	if result := os.Getenv("SERVICE_RESULT"); result != "watchdog" {
+		return fmt.Sprintf("the service ended with the result %q, not by a watchdog time-out", result)
+	}
+	doc, err := config.LoadCache(cfg.Postgresql.DataDir)
+	if err != nil || doc == nil {
+		return ""
+	}
+	if settings, _, err := cluster.ParseSettings(doc); err == nil && settings.Pause {
+		return "the cluster is in maintenance mode"
+	}
+	return ""
 }

@@ -100,6 +100,9 @@ func runNode(path string, alone bool) (code int, err error) {
 		return 1, err
 	}
 	defer func() { code = closeLog(log, code) }()
+	if alone && cfg.Guardian.Mode == "required" {
+		return 1, errors.New("guardian.mode is required, and --no-guardian runs without one: leave the option out, or set guardian.mode to automatic")
+	}
 	if alone || cfg.Guardian.Mode == "off" {
 		return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
 	}

@@ -106,6 +106,7 @@ type Agent struct {
 	ended       bool
 
 	guard    guard
+	device   device
 	failsafe failsafe
 	health   ha.Health
 	crashes  []ha.Instant // of this primary, lately
@@ -235,6 +236,7 @@ func (a *Agent) handle(ev Event) {
 		a.renewed(ev)
 	case Acked:
 		a.guard.askedAt = 0
+		a.deviceSeen(ev.DeviceFailed)
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
 		if a.lease.State() == lease.Held && a.phases.taking() {
 			a.reached(partArmed)
@@ -359,7 +361,7 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	}
 	leader := c.LeaderName()
 	if leader != "" {
-		a.failsafe.promise = nil // somebody leads, as all can see
+		a.promiseKept(c.Leader)
 		s.healthy, s.unlocked = c, 0
 		if leader != a.cfg.Name {
 			a.released, a.release = 0, false
@@ -409,14 +411,22 @@ func (a *Agent) upToDate(c *cluster.Cluster) *cluster.Cluster {
 
 // checkTenure compares the leader key with the lease that we hold. A view may
 // be older than our own acquisition: only one that shows a newer key says
-// anything.
+// anything. A newer one of our own name is no other's: the watch may tell of our
+// acquisition before its answer comes, or the answer may never come.
 func (a *Agent) checkTenure(c *cluster.Cluster) {
 	if a.lease.State() == lease.None || c.Leader == nil {
 		return
 	}
-	if c.Leader.Created > a.hold.Created && (c.Leader.Name != a.cfg.Name || c.Leader.Session != a.hold.Session) {
+	if c.Leader.Created > a.hold.Created && c.Leader.Name != a.cfg.Name {
 		a.leaseEvent(lease.Taken{})
 	}
+}
+
+// newerKey tells whether the leader key is one that we made and never heard of.
+func (a *Agent) newerKey() bool {
+	c := a.store.view
+	return a.lease.State() != lease.None && c != nil && c.Leader != nil && c.Leader.Name == a.cfg.Name &&
+		c.Leader.Created > a.hold.Created && c.Leader.Session != a.hold.Session
 }
 
 // configSeen puts a new dynamic configuration in force. One that cannot be read,
@@ -476,7 +486,7 @@ func (a *Agent) leaseEvent(ev lease.Event) {
 			}
 			a.armed = true
 			a.guard.asked(a.now)
-			a.emit(ArmGuardian{Seq: e.Seq, Deadline: e.Deadline, Hold: a.hold, TTL: a.settings.TTL})
+			a.emit(ArmGuardian{Seq: e.Seq, Deadline: e.Deadline, Hold: a.hold, TTL: e.TTL})
 		case lease.Lost:
 			a.lost = e.Reason
 			a.log(ha.Warning, "The lease has ended: "+string(e.Reason))
@@ -520,11 +530,12 @@ func (a *Agent) storeAnswered(problem *string) {
 // view is the picture for one decision.
 func (a *Agent) view() *ha.View {
 	v := &ha.View{Now: a.now, Wall: a.wall, Me: a.cfg.Name, Local: a.cfg.Local, Settings: a.settings, Instance: a.inst,
-		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost},
+		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost, Newer: a.newerKey()},
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
 		Requests: a.requests, ReleasedAt: a.released, PrePromote: a.refused, RaceSince: a.raceSince, ReleaseDue: a.release, Stopped: a.downed, RequestSince: a.seenAt, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.Health, v.Crashes = a.health, a.recentCrashes()
+	v.Watchdog = a.watchdogView()
 	a.addFailsafe(v)
 	v.DCS.Error = firstOf(a.store.watchErr, a.store.touchErr)
 	if v.DCS.Error == "" && a.lease.State() != lease.None {

@@ -218,3 +218,70 @@ func TestRestartIsNotTakenForAHang(t *testing.T) {
 		t.Error("does not count as hanging later")
 	}
 }
+
+// The watch may tell of an acquisition before its answer comes.
+func TestOwnNewerKeyIsNoRivals(t *testing.T) {
+	a, deadline := leading(t)
+	a.Step(106*time.Second, time.Time{}, 0, Timer{})
+	a.Step(106*time.Second, time.Time{}, 0, Renewed{Attempt: 1, Err: dcs.ErrAbsent})
+	mine := &cluster.Cluster{Leader: &cluster.Leader{Name: "n1", Created: 12, Session: "s2"}}
+	a.Step(107*time.Second, time.Time{}, 0, ClusterSeen{Cluster: mine})
+	if a.lease.State() != lease.Held || a.lease.Deadline() != deadline {
+		t.Fatalf("a key of our own ended the lease: %v", a.lost)
+	}
+	if v := a.view(); !v.Lease.Newer {
+		t.Error("the view does not say that the key is a newer one")
+	}
+	other := &cluster.Cluster{Leader: &cluster.Leader{Name: "n2", Created: 13, Session: "s3"}}
+	a.Step(108*time.Second, time.Time{}, 0, ClusterSeen{Cluster: other})
+	if a.lease.State() != lease.None || a.lost != lease.TakenByOther {
+		t.Error("another's key did not end the lease")
+	}
+}
+
+// promising is an agent that follows n1, with failsafe mode on.
+func promising(t *testing.T) *Agent {
+	t.Helper()
+	a := New(Config{Name: "n2", Initial: cluster.NewObject("failsafe_mode", true)})
+	a.now = 100 * time.Second
+	a.inst = ha.Instance{Data: ha.DataPresent, Running: true, Answers: true, InRecovery: true, Timeline: 2, Role: cluster.RoleReplica, State: cluster.StateRunning}
+	a.Step(a.now, time.Time{}, 0, ClusterSeen{Cluster: ledBy("n1", 9)})
+	return a
+}
+
+func ledBy(name string, created cluster.Version) *cluster.Cluster {
+	c := &cluster.Cluster{Initialize: &cluster.Initialize{Value: "1"}}
+	if name != "" {
+		c.Leader = &cluster.Leader{Name: name, Created: created, Session: "s"}
+	}
+	return c
+}
+
+// After it was frozen, the store shows the old leader key for a moment.
+func TestPromiseOutlivesAnOldLeaderKey(t *testing.T) {
+	a := promising(t)
+	ask := func(at time.Duration, id uint64) []Effect {
+		return a.Step(at, time.Time{}, 0, FailsafeAsked{ID: id, Name: "n1", APIURL: "http://n1"})
+	}
+	if !has[KeepPromise](ask(101*time.Second, 1)) {
+		t.Fatal("no promise is given")
+	}
+	a.Step(102*time.Second, time.Time{}, 0, ClusterSeen{Cluster: ledBy("n1", 9)})
+	a.Step(103*time.Second, time.Time{}, 0, ClusterSeen{Cluster: ledBy("", 0)})
+	if v := a.view(); v.DCS.Cluster.LeaderName() != "n1" {
+		t.Error("the promise was forgotten when the store showed the old key once more")
+	}
+	a.Step(104*time.Second, time.Time{}, 0, ClusterSeen{Cluster: ledBy("n1", 15)})
+	a.Step(105*time.Second, time.Time{}, 0, ClusterSeen{Cluster: ledBy("", 0)})
+	if v := a.view(); v.DCS.Cluster.LeaderName() != "" {
+		t.Error("the promise binds although there was a newer leader key since")
+	}
+}
+
+func TestWhoTakesTheKeyPromisesNothing(t *testing.T) {
+	a := promising(t)
+	a.op, a.opRuns = Acquire{}, 7
+	if has[KeepPromise](a.Step(101*time.Second, time.Time{}, 0, FailsafeAsked{ID: 1, Name: "n1"})) {
+		t.Error("a member that asks for the leader key promised not to")
+	}
+}

@@ -136,7 +136,7 @@ func (a *Agent) publishStatus(v *ha.View) {
 		}
 	}
 	me := a.cfg.Identity.Agent
-	me.ConfigError = "" // of the member, not of the cluster
+	me.ConfigError, me.Crashes = "", 0 // of the member, not of the cluster
 	s, changed := ha.StatusKey(v, positions, retain, &me)
 	if !changed || string(s.JSON()) == d.status {
 		return

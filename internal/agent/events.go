@@ -60,6 +60,10 @@ type Facts struct {
 	RewindCan   bool
 	FollowNeeds ha.FollowNeeds
 
+	// WatchdogProblem tells why the watchdog device that is required cannot be used,
+	// "" when it can or is not required.
+	WatchdogProblem string
+
 	PendingRestart *cluster.Object
 	ServerVersion  int
 	Postmaster     time.Time // when it started
@@ -128,8 +132,12 @@ type Renewed struct {
 	Err     error
 }
 
-// Acked: the guardian knows the deadline of that number.
-type Acked struct{ Seq uint64 }
+// Acked: the guardian knows the deadline of that number. DeviceFailed: the
+// watchdog device is required, and could not be activated for it.
+type Acked struct {
+	Seq          uint64
+	DeviceFailed bool
+}
 
 // GuardianAnswered: the guardian has answered a sign of life.
 type GuardianAnswered struct{}

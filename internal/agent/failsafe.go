@@ -20,6 +20,9 @@ type failsafe struct {
 	asked, confirmed ha.Instant
 	round            uint64 // id of the round under way, 0 for none
 	promise          *ha.Promise
+	// tenure is the newest leader key that was known when the promise was given; 0
+	// for none.
+	tenure cluster.Version
 }
 
 func (a *Agent) addFailsafe(v *ha.View) {
@@ -30,6 +33,22 @@ func (a *Agent) addFailsafe(v *ha.View) {
 	}
 	if p := f.promise; p != nil && a.now < p.Until {
 		v.Failsafe.Promise = p
+	}
+}
+
+// promiseKept forgets the promise when there is a newer leader key than at the
+// time of the promise: whoever made it keeps others away by the store again. The
+// same key says nothing. The store may have shown it for a moment only, after it
+// was frozen and before it noticed that the lease had ended, while the primary
+// goes on until the deadline that the promise gave it.
+func (a *Agent) promiseKept(l *cluster.Leader) {
+	f := &a.failsafe
+	switch {
+	case f.promise == nil:
+	case f.tenure == 0: // given by our predecessor, or before the store was seen
+		f.tenure = l.Created
+	case l.Created > f.tenure:
+		f.promise = nil
 	}
 }
 
@@ -103,13 +122,23 @@ func (a *Agent) failsafeAsked(ev FailsafeAsked) {
 	case !a.settings.FailsafeMode:
 		a.answer(ev.ID, 502, "")
 		return
-	case a.inst.Primary():
+	case a.inst.Primary(), a.lease.State() != lease.None, a.acquiring():
+		// Who is about to become the primary must not promise either.
 		a.answer(ev.ID, 500, "Running as a leader")
 		return
 	}
 	p := ha.Promise{Name: ev.Name, ConnURL: ev.ConnURL, APIURL: ev.APIURL, Slots: ev.Slots, Until: a.now + a.settings.TTL}
-	a.failsafe.promise = &p
+	a.failsafe.promise, a.failsafe.tenure = &p, 0
+	if c := a.store.healthy; c != nil {
+		a.failsafe.tenure = c.Leader.Created
+	}
 	a.emit(KeepPromise{ID: ev.ID, Promise: p, LSN: max(a.inst.Received, a.inst.Replayed)})
+}
+
+// acquiring tells whether we have asked for the leader key.
+func (a *Agent) acquiring() bool {
+	_, yes := a.op.(Acquire)
+	return yes
 }
 
 // publishFailsafe keeps the key `failsafe` current after a cycle under the lease.

@@ -31,6 +31,7 @@ type Picture struct {
 	Position       cluster.LSN // of the last observation
 	Sysid          string
 	PendingRestart *cluster.Object
+	WatchdogFailed bool            // a watchdog device is required and cannot be used
 	Scheduled      *cluster.Object // the scheduled restart as the member key shows it
 	Task           string          // name of the running task, "" for none
 	Line           string          // last status line
@@ -44,6 +45,7 @@ func (a *Agent) Picture() Picture {
 	if a.lease.State() == lease.Held && !a.stopping() {
 		p.LockUntil = a.lease.Deadline() - healthHeadStart
 	}
+	p.WatchdogFailed = a.watchdogView().Unusable
 	if c := a.failsafe.confirmed; c > 0 {
 		p.FailsafeUntil = c + a.settings.TTL
 	}

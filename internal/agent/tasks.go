@@ -291,6 +291,7 @@ func (a *Agent) takeFacts(f Facts) {
 	i.Running, i.Answers = f.Running, f.Answers
 	i.Control, i.StandbyFile, i.BackupLabel, i.RewindCan = f.Control, f.StandbyFile, f.BackupLabel, f.RewindCan
 	i.FollowNeeds = f.FollowNeeds
+	a.deviceChecked(f.WatchdogProblem)
 	if f.Answers {
 		i.ObservedAt, i.InRecovery, i.Timeline, i.LSN = a.now, f.InRecovery, f.Timeline, f.LSN
 		i.Received, i.Replayed, i.ReplicationState, i.ReplayPaused = f.Received, f.Replayed, f.ReplicationState, f.ReplayPaused

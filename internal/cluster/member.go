@@ -55,13 +55,19 @@ type AgentInfo struct {
 	// ConfigError tells that a new configuration could not be put in force and the
 	// one before it still is; "" when all is well. It holds no secrets.
 	ConfigError string
-	Extra       *Object
+	// Crashes is how many agents of this member in a row have ended unexpectedly,
+	// each soon after its start; 0 when the present one has lived for a while.
+	Crashes int
+	Extra   *Object
 }
 
 // Object is the value of the field "tamada".
 func (a *AgentInfo) Object() *Object {
 	o := NewObject("version", a.Version, "guardian", a.Guardian)
 	addString(o, "config_error", a.ConfigError)
+	if a.Crashes > 0 {
+		o.Set("crashes", a.Crashes)
+	}
 	addExtra(o, a.Extra)
 	return o
 }
@@ -168,6 +174,10 @@ func parseAgent(v any) *AgentInfo {
 	a := &AgentInfo{Version: version, Guardian: guardian}
 	for k, v := range o.All() {
 		if k == "config_error" && setString(&a.ConfigError, v) {
+			continue
+		}
+		if n, ok := plainInt(v); k == "crashes" && ok && n > 0 {
+			a.Crashes = n
 			continue
 		}
 		if k != "version" && k != "guardian" {

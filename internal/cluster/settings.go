@@ -103,7 +103,7 @@ func ParseSettingsFor(doc *Object, floors Floors) (s Settings, warnings []string
 	s.PrimaryRaceBackoff = secondsOr(doc, 0, "primary_race_backoff")
 	s.PrimaryStartTimeout = secondsOr(doc, 300, "primary_start_timeout", "master_start_timeout")
 	s.PrimaryStopTimeout = secondsOr(doc, 0, "primary_stop_timeout", "master_stop_timeout")
-	s.MemberSlotsTTL = memberSlotsTTL(doc)
+	s.MemberSlotsTTL = unitSeconds(doc, "member_slots_ttl", 1800)
 	s.Pause = flag(doc, "pause")
 	s.StandbyCluster = standbyCluster(doc)
 	if s.StandbyCluster == nil {
@@ -112,7 +112,7 @@ func ParseSettingsFor(doc *Object, floors Floors) (s Settings, warnings []string
 	s.SynchronousModeStrict = flag(doc, "synchronous_mode_strict")
 	s.SynchronousNodeCount = int(intOr(doc, 1, "synchronous_node_count"))
 	s.FailsafeMode = flag(doc, "failsafe_mode")
-	s.HangTimeout = secondsOr(doc, int64(s.TTL*2/3/time.Second), "primary_hang_timeout")
+	s.HangTimeout = unitSeconds(doc, "primary_hang_timeout", int64(s.TTL*2/3/time.Second))
 	s.CrashLimit = int(max(intOr(doc, 5, "primary_crash_limit"), 0))
 	s.UseSlots = true
 	if b, ok := ParseBool(doc.Object("postgresql").Value("use_slots")); ok {
@@ -217,9 +217,10 @@ func secondsOr(doc *Object, dflt int64, keys ...string) time.Duration {
 	return time.Duration(min(max(intOr(doc, dflt, keys...), 0), maxSeconds)) * time.Second
 }
 
-func memberSlotsTTL(doc *Object) time.Duration {
-	n := int64(1800)
-	if v, there := doc.Get("member_slots_ttl"); there {
+// unitSeconds reads a time that may be given with a unit.
+func unitSeconds(doc *Object, key string, dflt int64) time.Duration {
+	n := dflt
+	if v, there := doc.Get(key); there {
 		if x, ok := ParseInt(v, "s"); ok {
 			n = min(max(x, 0), maxSeconds)
 		}

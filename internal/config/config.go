@@ -144,9 +144,10 @@ type Peer struct {
 
 // Watchdog is the section watchdog.
 type Watchdog struct {
-	Mode         string // off or automatic
+	Mode         string // off, automatic or required
 	Device       string
-	SafetyMargin int // seconds; -1: half of ttl
+	Driver       string // "" or "default": the kernel's; "testing": a named pipe
+	SafetyMargin int    // seconds; -1: half of ttl
 }
 
 // Guardian is the section guardian.

@@ -122,8 +122,10 @@ func typedWatchdog(r reader) Watchdog {
 		mode = "off"
 	} else if mode == "auto" {
 		mode = "automatic"
+	} else if mode == "require" {
+		mode = "required"
 	}
-	return Watchdog{Mode: mode, Device: r.text("device"), SafetyMargin: r.integer("safety_margin")}
+	return Watchdog{Mode: mode, Device: r.text("device"), Driver: strings.ToLower(r.text("driver")), SafetyMargin: r.integer("safety_margin")}
 }
 
 // etcdURL is what a URL of etcd says.

@@ -240,7 +240,12 @@ func (v *membersView) ordered(format string) []*cluster.Member {
 	return slices.Clip(tree)
 }
 
-// printFooter tells of maintenance mode and of a scheduled switchover.
+// crashLoop is how many crashes in a row are worth a line: one or two may have
+// been somebody's kill.
+const crashLoop = 3
+
+// printFooter tells of maintenance mode, of members that are not well and of a
+// scheduled switchover.
 func printFooter(w io.Writer, c *cluster.Cluster, s cluster.Settings, coloured bool) {
 	if s.Pause {
 		on := "Maintenance mode: on"
@@ -252,6 +257,9 @@ func printFooter(w io.Writer, c *cluster.Cluster, s cluster.Settings, coloured b
 	for i := range c.Members {
 		if a := c.Members[i].Agent; a != nil && a.ConfigError != "" {
 			fmt.Fprintf(w, " Configuration of %s not in force: %s\n", c.Members[i].Name, a.ConfigError)
+		}
+		if a := c.Members[i].Agent; a != nil && a.Crashes >= crashLoop {
+			fmt.Fprintf(w, " The agent of %s keeps crashing: %d times in a row, its log says why\n", c.Members[i].Name, a.Crashes)
 		}
 	}
 	if c.Failover == nil || c.Failover.ScheduledAt == "" {

@@ -5,6 +5,7 @@ package guardian
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -157,9 +158,19 @@ func (p *process) agentEnded(how string) {
 	case p.policy.makingRoom():
 		p.Log.Info("the agent has made room for its successor")
 	default:
-		p.Log.Error("the agent has ended; PostgreSQL runs on, a new agent is started", "how", how, "in_a_row", p.policy.Crashes()+1)
+		defer p.reportCrash(how)
 	}
 	p.handle(AgentExited{})
+}
+
+// reportCrash says that an agent has ended, and when there will be another. It
+// is called after the policy has planned that.
+func (p *process) reportCrash(how string) {
+	pause := max(p.policy.startAt-Now(), 0).Round(10 * time.Millisecond)
+	p.Log.Error("the agent has ended; PostgreSQL runs on, a new agent is started", "how", how, "in_a_row", p.policy.Crashes(), "in", pause.String())
+	if p.policy.Crashes() > 1 {
+		p.keeper.Tell(fmt.Sprintf("STATUS=the agent has ended %d times in a row (%s); the next one is started in %s", p.policy.Crashes(), how, pause))
+	}
 }
 
 // hello greets an agent: the one that we started, or one that lost its guardian.
@@ -177,7 +188,9 @@ func (p *process) hello(in inbound) {
 		in.file.Close() // we have it
 	}
 	p.conn = in.conn
-	p.tell(armedMessage(msgWelcome, p.policy.Armed()))
+	welcome := armedMessage(msgWelcome, p.policy.Armed())
+	welcome.Crashes = p.policy.Crashes()
+	p.tell(welcome)
 	p.handle(Hello{Adopted: adopted})
 }
 

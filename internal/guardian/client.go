@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tamada/internal/postgres/proc"
+	"tamada/internal/watchdog"
 )
 
 // Environment variables by which a guardian tells its agent that it is one, and
@@ -41,18 +42,23 @@ type Client struct {
 	// Inherited is the lease that the previous agent of this node held, nil when
 	// there is none.
 	Inherited *Armed
+	// Crashes is how many agents before this one have ended unexpectedly in a row.
+	Crashes int
 
 	mu       sync.Mutex // guards the rest
 	conn     *net.UnixConn
 	guardian *proc.Handle
 }
 
-// Reply is one thing that the guardian says. Exactly one field is set.
+// Reply is one thing that the guardian says. Exactly one of its fields, not
+// counting Device, is set.
 type Reply struct {
-	Ack   uint64
-	Pong  bool
-	LetGo bool
-	Lost  bool
+	Ack uint64
+	// Device comes with an acknowledgement: the state of the watchdog device.
+	Device watchdog.Status
+	Pong   bool
+	LetGo  bool
+	Lost   bool
 }
 
 // Underneath tells whether this process was started by a guardian.
@@ -71,7 +77,7 @@ func Connect(stateDir string) (*Client, net.Listener, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	c.Inherited = w.armed()
+	c.Inherited, c.Crashes = w.armed(), w.Crashes
 	return c, l, nil
 }
 
@@ -142,7 +148,7 @@ func (c *Client) read(conn *net.UnixConn) {
 		}
 		switch m.Type {
 		case msgAck:
-			c.Replies <- Reply{Ack: m.Seq}
+			c.Replies <- Reply{Ack: m.Seq, Device: m.Device}
 		case msgPong:
 			c.Replies <- Reply{Pong: true}
 		case msgLetGo:

@@ -11,6 +11,9 @@
 //   - [Client] is the agent's end of the socket between the two.
 //   - [Now] and [Alarm] are CLOCK_BOOTTIME, which goes on during a suspend.
 //
+// It also feeds the watchdog device, if there is one, for the case that nobody of
+// us can act ([tamada/internal/watchdog]).
+//
 // It holds no opinion about the cluster, reads no store and speaks no SQL: the
 // less it does, the less can keep it from doing it.
 //

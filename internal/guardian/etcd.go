@@ -55,7 +55,7 @@ func (m *member) launch(p *process) {
 
 // plan sets when to start again.
 func (m *member) plan() {
-	if Now()-m.started > stableLife {
+	if Now()-m.started > StableLife {
 		m.crashes = 0
 	}
 	m.startAt = Now() + min(firstPause<<min(m.crashes, 10), longPause)

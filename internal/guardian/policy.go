@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"tamada/internal/ha/lease"
+	"tamada/internal/watchdog"
 )
 
 // Instant is a moment on CLOCK_BOOTTIME.
@@ -13,10 +14,13 @@ type Instant = lease.Instant
 // deadline contains it.
 const KillGrace = 500 * time.Millisecond
 
+// StableLife is how long an agent has to live to count as one that works: the
+// crashes before it are forgotten.
+const StableLife = 30 * time.Second
+
 const (
 	firstPause = 250 * time.Millisecond // before the second agent in a row that crashed; the first is replaced at once
 	longPause  = 10 * time.Second       // at most
-	stableLife = 30 * time.Second       // an agent that lived this long has not crashed at its start
 
 	// signGrace is added to the time within which an agent promised its next sign
 	// of life, before it counts as hung.
@@ -41,6 +45,7 @@ type Armed struct {
 	Session  string // of the store
 	Created  int64  // version at which the leader key was made
 	TTL      time.Duration
+	Watchdog watchdog.Settings // the device that guards it too
 }
 
 // Policy is the guardian's state machine. The zero value has started nothing.
@@ -61,6 +66,7 @@ type Policy struct {
 
 	binary  string // program of the agents to start; "": the one at hand
 	upgrade *upgrade
+	waiting *waitingUpgrade
 }
 
 // upgrade is the replacement of the agent by another version in progress.
@@ -69,6 +75,7 @@ type upgrade struct {
 	before string // the one to go back to
 	letGo  Instant
 	begun  bool    // the new agent was started
+	since  Instant // when
 	by     Instant // when it must have shown that it works
 }
 
@@ -185,6 +192,15 @@ func (Exit) effect()       {}
 // Armed is the deadline in force, nil when there is none.
 func (p *Policy) Armed() *Armed { return p.armed }
 
+// stuckAfter is how long after the deadline fencing counts as failed.
+const stuckAfter = 5 * time.Second
+
+// Stuck tells that PostgreSQL could not be killed although its deadline has
+// passed.
+func (p *Policy) Stuck(now Instant) bool {
+	return p.fencing && p.armed != nil && now >= p.armed.Deadline+stuckAfter
+}
+
 // Crashes is how many agents in a row ended without a goodbye.
 func (p *Policy) Crashes() int { return p.crashes }
 
@@ -233,8 +249,9 @@ func (p *Policy) Handle(now Instant, ev Event) []Effect {
 func (p *Policy) hello(now Instant, ev Hello) []Effect {
 	p.greeted = true
 	p.signed(now, firstSign)
+	p.limitUpgrade()
 	if !ev.Adopted {
-		return nil
+		return p.greetedWhileWaiting(now)
 	}
 	p.agent, p.started, p.leaving, p.killedAt = true, now, false, 0
 	if ev.Armed != nil && now < ev.Armed.Deadline && !p.fencing {
@@ -244,7 +261,7 @@ func (p *Policy) hello(now Instant, ev Hello) []Effect {
 	if p.ending {
 		return []Effect{StopAgent{}}
 	}
-	return nil
+	return p.greetedWhileWaiting(now)
 }
 
 // signed notes a sign of life. While the service stops there is no limit.
@@ -267,6 +284,7 @@ func (p *Policy) arm(now Instant, ev ArmedMsg) []Effect {
 		a.Deadline = max(a.Deadline, p.armed.Deadline)
 	}
 	p.armed = &a
+	p.limitUpgrade()
 	return []Effect{Ack{ev.Seq}}
 }
 
@@ -301,7 +319,7 @@ func (p *Policy) agentExited(now Instant) {
 		p.startAt = now // it made room
 		return
 	}
-	if now-p.started > stableLife {
+	if now-p.started > StableLife {
 		p.crashes = 0
 	}
 	pause := min(firstPause<<min(max(p.crashes-1, 0), 10), longPause)
@@ -340,7 +358,8 @@ func (p *Policy) tick(now Instant) []Effect {
 		p.agent = true // until AgentStarted confirms or AgentExited denies it
 		p.started, p.greeted = now, false
 		if p.upgrade != nil && !p.upgrade.begun {
-			p.upgrade.begun, p.upgrade.by = true, now+probation
+			p.upgrade.begun, p.upgrade.since = true, now
+			p.limitUpgrade() // it has not greeted
 			p.binary = p.upgrade.binary
 		}
 		effects = append(effects, StartAgent{p.binary})
@@ -367,6 +386,9 @@ func (p *Policy) WakeAt() Instant {
 	}
 	if p.agent && p.killedAt == 0 {
 		sooner(p.signBy)
+	}
+	if p.waiting != nil {
+		sooner(p.waiting.until)
 	}
 	if u := p.upgrade; u != nil {
 		switch {

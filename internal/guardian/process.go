@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"tamada/internal/postgres/proc"
+	"tamada/internal/watchdog"
 )
 
 // Options are what a guardian is told at its start.
@@ -36,6 +37,8 @@ type process struct {
 	Options
 	policy Policy
 	alarm  *Alarm
+	dog    *watchdog.Watchdog
+	keeper *keeper
 	lock   *os.File
 	socket *net.UnixListener
 	listen *os.File // socket of the REST API; nil until an adopted agent has brought it
@@ -71,7 +74,7 @@ type inbound struct {
 // Run is the life of the guardian; it returns the exit code of the service. It
 // must own the process: it reaps every child, also those of PostgreSQL.
 func Run(o Options) (int, error) {
-	p := &process{Options: o, inbox: make(chan inbound, 64), gone: make(chan int, 8), fenced: make(chan struct{}, 1)}
+	p := &process{Options: o, dog: watchdog.New(o.Log, watchdog.Open), keeper: newKeeper(o.Log), inbox: make(chan inbound, 64), gone: make(chan int, 8), fenced: make(chan struct{}, 1)}
 	signals := make(chan os.Signal, 64)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGCHLD, syscall.SIGUSR2)
 	if err := p.prepare(); err != nil {
@@ -192,6 +195,10 @@ func (p *process) read(c *net.UnixConn) {
 		if err != nil && m.Type == "" && !errors.Is(err, net.ErrClosed) && !isEOF(err) {
 			p.Log.Warn("a connection to the guardian's socket is closed", "error", err)
 		}
+		if errors.Is(err, errVersion) {
+			// The other side sees by the version of this message what is wrong.
+			_ = send(c, message{Type: msgVersion}, nil)
+		}
 		p.inbox <- inbound{c, m, file, err != nil}
 		if err != nil {
 			return
@@ -213,8 +220,10 @@ func (p *process) handle(ev Event) {
 			}
 		}
 	}
+	p.tendDevice()
+	p.keeper.tend(Now(), !p.policy.Stuck(Now()), p.policy.Armed())
 	at := p.policy.WakeAt()
-	for _, t := range []Instant{p.orphanT, p.etcd.startAt} {
+	for _, t := range []Instant{p.orphanT, p.etcd.startAt, p.dog.WakeAt(), p.keeper.wakeAt()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
@@ -244,13 +253,27 @@ func (p *process) execute(e Effect) Event {
 	case Upgraded:
 		p.upgraded(e)
 	case Ack:
-		p.tell(message{Type: msgAck, Seq: e.Seq})
+		// First the device: where it is required, an agent must not believe that it
+		// may lead before it works.
+		p.tendDevice()
+		p.tell(message{Type: msgAck, Seq: e.Seq, Device: p.dog.Status()})
 	case Fence:
 		p.fence(e.Deadline)
 	case Exit:
 		p.exit = &e.Code
 	}
 	return nil
+}
+
+// tendDevice feeds the watchdog device while a deadline is in force, and disables
+// it when no primary can write any more. While the guardian fences it is not
+// fed: what cannot be killed the machine's reset ends.
+func (p *process) tendDevice() {
+	var g *watchdog.Guarded
+	if a := p.policy.Armed(); a != nil {
+		g = &watchdog.Guarded{Deadline: a.Deadline, TTL: a.TTL, Settings: a.Watchdog}
+	}
+	p.dog.Tend(Now(), g)
 }
 
 // tell sends to the agent. One that does not read is found out by its silence.

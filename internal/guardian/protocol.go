@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"tamada/internal/watchdog"
 )
 
 // Protocol is the version of the messages with a guardian. Fields may be added;
@@ -29,6 +31,9 @@ const (
 	sendTimeout = time.Second
 )
 
+// errVersion: a message of another version of the protocol.
+var errVersion = errors.New("guardian and agent do not understand each other")
+
 // message is one message in any direction.
 type message struct {
 	Version int    `json:"v"`
@@ -41,6 +46,10 @@ type message struct {
 	TTL      time.Duration `json:"ttl,omitempty"`  // nanoseconds
 	Next     time.Duration `json:"next,omitempty"` // nanoseconds
 
+	Watchdog *watchdog.Settings `json:"watchdog,omitempty"`
+	Device   watchdog.Status    `json:"device,omitempty"` // with an acknowledgement
+
+	Crashes  int    `json:"crashes,omitempty"` // with the welcome: agents in a row that ended unexpectedly
 	Code     int    `json:"code,omitempty"`
 	Leave    bool   `json:"leave,omitempty"`
 	Handover bool   `json:"handover,omitempty"`
@@ -65,12 +74,14 @@ const (
 	msgUpgraded = "upgraded" // guardian: how that ended
 	msgTakeover = "takeover" // another guardian: I take your place
 	msgYours    = "yours"    // guardian: take it; with the socket of the REST API
+	msgVersion  = "version"  // guardian: I do not understand you; this message's version is mine
 )
 
 func armedMessage(typ string, a *Armed) message {
 	m := message{Type: typ}
 	if a != nil {
 		m.Deadline, m.Session, m.Created, m.TTL = a.Deadline, a.Session, a.Created, a.TTL
+		m.Watchdog = &a.Watchdog
 	}
 	return m
 }
@@ -79,7 +90,11 @@ func (m *message) armed() *Armed {
 	if m.Deadline == 0 {
 		return nil
 	}
-	return &Armed{Deadline: m.Deadline, Session: m.Session, Created: m.Created, TTL: m.TTL}
+	a := &Armed{Deadline: m.Deadline, Session: m.Session, Created: m.Created, TTL: m.TTL}
+	if m.Watchdog != nil {
+		a.Watchdog = *m.Watchdog
+	}
+	return a
 }
 
 // send sends one message, with a descriptor if file is not nil.
@@ -151,7 +166,7 @@ func decode(b []byte) (message, error) {
 		return message{}, fmt.Errorf("message of a guardian or agent: %w", err)
 	}
 	if m.Version != Protocol {
-		return message{}, fmt.Errorf("message of a guardian or agent: protocol version %d, this program speaks %d; bring both to one version", m.Version, Protocol)
+		return message{}, fmt.Errorf("%w: the other side speaks version %d, this program speaks %d; bring both to one version", errVersion, m.Version, Protocol)
 	}
 	return m, nil
 }

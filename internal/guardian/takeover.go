@@ -125,6 +125,7 @@ func (p *process) askForPlace() error {
 // giveUp makes room for another guardian: it gets what is ours, everything that
 // runs goes on, and we end.
 func (p *process) giveUp(c *net.UnixConn) {
+	p.dog.Release() // only one process can have it open
 	if err := send(c, armedMessage(msgYours, p.policy.Armed()), p.listen); err != nil {
 		p.Log.Error("could not hand over to another guardian; staying", "error", err)
 		return
@@ -163,6 +164,7 @@ func (p *process) become(binary string) {
 		_, _ = unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0)
 	}
 	p.Log.Info("the guardian replaces its own program", "program", binary)
+	p.dog.Release() // the new program opens it; one that knew nothing of it would never feed it
 	args := append([]string{binary}, os.Args[1:]...)
 	err = syscall.Exec(binary, args, append(os.Environ(), envResume+"="+string(b)))
 	p.Log.Error("could not replace the guardian's own program; it goes on as it is", "error", err)

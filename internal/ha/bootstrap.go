@@ -109,6 +109,13 @@ func bootstrapping(v *View) Outcome {
 		o := do(CancelBootstrap{Why: v.Last.Error}, "")
 		o.note(Info, "removing initialize key after failed attempt to bootstrap the cluster")
 		return o
+	case v.Bootstrap.Post == PostDone && v.Watchdog.Unusable:
+		// With the leader key others would join a cluster whose only node must not
+		// lead.
+		o := do(CancelBootstrap{Why: "watchdog activation failed"}, "")
+		o.note(Error, "Cancelling bootstrap because watchdog activation failed")
+		o.note(Info, "removing initialize key after failed attempt to bootstrap the cluster")
+		return o
 	case v.Bootstrap.Post == PostDone:
 		return do(FinishBootstrap{}, "")
 	case !v.Instance.Answers:

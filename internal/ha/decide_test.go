@@ -57,10 +57,12 @@ func crashedPrimary(v *View) {
 	stopped(v)
 	v.Instance.State, v.Instance.Control = cluster.StateCrashed, &Control{State: "in production"}
 }
-func paused(v *View)   { v.Settings.Pause = true }
-func away(v *View)     { v.DCS.Reachable = false }
-func empty(v *View)    { stopped(v); v.Instance.Data, v.Instance.Sysid = DataEmpty, "" }
-func diverged(v *View) { v.Divergence.State = DivergenceFound }
+func paused(v *View)         { v.Settings.Pause = true }
+func away(v *View)           { v.DCS.Reachable = false }
+func empty(v *View)          { stopped(v); v.Instance.Data, v.Instance.Sysid = DataEmpty, "" }
+func diverged(v *View)       { v.Divergence.State = DivergenceFound }
+func deviceFailed(v *View)   { v.Watchdog = Watchdog{Unusable: true, Failed: true} }
+func deviceUnusable(v *View) { v.Watchdog = Watchdog{Unusable: true} }
 func announced(v *View) {
 	v.DCS.Cluster.Status.Promotion = &cluster.Promotion{Timeline: 4, Leader: "n1", Tenure: 9}
 }
@@ -79,6 +81,12 @@ func ended(k TaskKind, problem string) func(*View) {
 func TestDecide(t *testing.T) {
 	member := func(n string) cluster.Member { return *view().DCS.Cluster.Member(n) }
 	resumable := func(v *View) { v.Instance.Resumable = &Position{3, 5000} }
+	asked := func(key string, value any) func(*View) {
+		return func(v *View) { v.DCS.Cluster.Config.Doc = cluster.NewObject("ttl", 30, key, value) }
+	}
+	synchronous := func(leader string, members ...string) func(*View) {
+		return func(v *View) { v.DCS.Cluster.Sync = &cluster.Sync{Leader: leader, Members: members} }
+	}
 	for _, x := range []struct {
 		name string
 		view *View
@@ -92,6 +100,14 @@ func TestDecide(t *testing.T) {
 		{"replica waits during an outage", view(away), Wait{}, "DCS is not accessible"},
 		{"promotion is called off when the lease ends in an outage", view(away, running(TaskPromote, PhaseBegun)), CancelTask{}, "lost leader before promote"},
 		{"demoted primary comes back read-only during an outage", view(away, stopped, func(v *View) { v.DemotedOffline, v.Instance.Role = true, cluster.RoleDemoted }), StartReplica{}, "starting as readonly"},
+		// 21
+		{"leader whose required watchdog does not work gives way", view(primary, holding, deviceFailed), Demote{Mode: DemoteImmediate}, "Demoting self because watchdog could not be activated"},
+		{"nobody is promoted without a required watchdog", view(holding, deviceFailed), ReleaseLeader{Why: "the watchdog could not be activated"}, "Not promoting self because watchdog could not be activated"},
+		{"in pause the watchdog does not matter", view(primary, holding, paused, deviceFailed), Wait{}, "no action"},
+		{"replica whose required watchdog cannot be used does not race", view(unlocked, answer("n2", 10), answer("n3", 10), deviceUnusable), Wait{}, ""},
+		{"new cluster is not published without a required watchdog", view(primary, unlocked, deviceUnusable, ended(TaskPostBootstrap, ""), func(v *View) {
+			v.Bootstrap = Bootstrap{Mine: true, Post: PostDone}
+		}), CancelBootstrap{Why: "watchdog activation failed"}, ""},
 		// 3.4, 4.1
 		{"leader without data releases the key", view(empty, holding), ReleaseLeader{Why: "data dir empty"}, "released leader key voluntarily as data dir empty"},
 		{"empty folder is cloned from the leader", view(empty), Clone{member("n2")}, "trying to bootstrap from leader 'n2'"},
@@ -177,6 +193,14 @@ func TestDecide(t *testing.T) {
 		}), Wait{}, "not the healthiest node"},
 		{"lag keeps us back", view(unlocked, answer("n2", 1), answer("n3", 1), func(v *View) { v.DCS.Cluster.Status.LSN = 5000 + 1048577 }), Wait{}, "not the healthiest node"},
 		{"nofailover does not race", view(unlocked, func(v *View) { v.Local.Tags = cluster.NewObject("nofailover", true) }), Wait{}, "because I am not allowed to promote"},
+		{"asynchronous member of a synchronous cluster does not race", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", true), synchronous("n2", "n3")),
+			Wait{}, "not the healthiest node"},
+		{"synchronous member races", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "on"), synchronous("n2", "n1")), AcquireLeader{}, ""},
+		{"former leader of a synchronous cluster races", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "on"), synchronous("n1", "n3")), AcquireLeader{}, ""},
+		{"member of a quorum does not race", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "quorum"), synchronous("n2", "n1")), Wait{}, "not the healthiest node"},
+		{"what is left of a synchronous mode keeps nobody back", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", false), synchronous("n2", "n3")), AcquireLeader{}, ""},
+		{"synchronous mode that no leader has put in force keeps nobody back", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", true)), AcquireLeader{}, ""},
+		{"nobody of ours leads a standby cluster", view(unlocked, answer("n2", 1), answer("n3", 1), asked("standby_cluster", cluster.NewObject("host", "h"))), Wait{}, "not the healthiest node"},
 		{"paused replica does not race", view(unlocked, paused, answer("n2", 1), answer("n3", 1)), Wait{}, "no action. I am (n1)"},
 		{"paused primary takes the key", view(unlocked, paused, primary), AcquireLeader{}, ""},
 		{"primary takes a free key", view(unlocked, primary, func(v *View) { v.Lease.State = lease.Held }), AcquireLeader{}, ""},

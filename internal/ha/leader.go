@@ -26,8 +26,16 @@ func leader(v *View) Outcome {
 		// we lost. While our server lives on as the primary it is the one to go on;
 		// a replica is too, because nobody can have led since: the key is still there.
 		o = do(AcquireLeader{Reclaim: v.DCS.Cluster.Leader}, "")
+	case v.Lease.Newer:
+		// The key is ours, but not by the lease that we know: nobody can have led in
+		// between, and the deadline that we have still runs.
+		o = do(AcquireLeader{Reclaim: v.DCS.Cluster.Leader}, "")
 	case v.Lease.State == lease.Arming:
 		o = wait("waiting for the guardian to acknowledge the lease")
+	case v.Watchdog.Failed && !v.paused() && v.Instance.Primary():
+		o = do(Demote{Mode: DemoteImmediate}, "Demoting self because watchdog could not be activated")
+	case v.Watchdog.Failed && !v.paused():
+		o = do(ReleaseLeader{Why: "the watchdog could not be activated"}, "Not promoting self because watchdog could not be activated")
 	default:
 		o = keepLeading(v)
 	}

@@ -41,15 +41,18 @@ func failsafe(v *View) Outcome {
 	if !v.Settings.FailsafeMode || !listed(f.Members, v.Me) || v.Lease.State != lease.Held {
 		return wait("continue to run as a leader until the lease ends, because DCS is not accessible")
 	}
-	if next := f.Asked + v.failsafeEvery(); !f.Pending && (f.Asked == 0 || v.Now >= next) {
+	next := f.Asked + v.failsafeEvery()
+	if !f.Pending && (f.Asked == 0 || v.Now >= next) {
 		return do(AskFailsafe{f.Members}, "")
-	} else if f.Confirmed > 0 && v.Now < f.Confirmed+v.Settings.TTL {
-		o := wait("continue to run as a leader because failsafe mode is enabled and all members are accessible")
-		o.Again = next
-		return o
 	}
-	return Outcome{Do: Wait{}, Line: "continue to run as a leader until the lease ends, because DCS is not accessible and not all members agree",
-		Again: f.Asked + v.failsafeEvery()}
+	o := wait("continue to run as a leader until the lease ends, because DCS is not accessible and not all members agree")
+	if f.Confirmed > 0 && v.Now < f.Confirmed+v.Settings.TTL {
+		o = wait("continue to run as a leader because failsafe mode is enabled and all members are accessible")
+	}
+	if !f.Pending { // otherwise the answers wake us
+		o.Again = next
+	}
+	return o
 }
 
 // failsafeEvery is how often the members are asked: as often as a lease is

@@ -114,6 +114,10 @@ func eligible(v *View) eligibility {
 		return requestedElsewhere(v)
 	case v.Settings.FailsafeMode && v.DCS.Cluster.Failsafe.Len() > 0 && !listed(v.DCS.Cluster.Failsafe, v.Me):
 		return eligibility{} // a primary without the store did not ask us
+	case forbids(v) != "":
+		e := eligibility{}
+		e.outcome.note(Warning, "%s", forbids(v))
+		return e
 	case v.Health.FailingSince > 0:
 		e := eligibility{}
 		e.outcome.note(Warning, "not fit to lead: %s", v.Health.Why)

@@ -34,7 +34,7 @@ func recoverInstance(v *View) Outcome {
 	if v.leads() && (v.Settings.PrimaryStartTimeout == 0 || tooOften) && i.State == cluster.StateCrashed {
 		note := "Primary crashed. Failing over."
 		if tooOften {
-			note = fmt.Sprintf("Primary crashed %d times within ten minutes. Failing over.", v.Crashes)
+			note = fmt.Sprintf("Primary crashed %d times within ten minutes. Failing over.", v.Crashes+1)
 		}
 		o, done := failoverIfPossible(v, "stopped PostgreSQL to fail over after a crash", note)
 		if done {

@@ -17,8 +17,8 @@ func requested(leader, candidate, at string) func(*View) {
 	}
 }
 
-// asked makes the answers count that were given just now.
-func asked(v *View) { v.RaceSince = v.Now }
+// answered makes the answers count that were given just now.
+func answered(v *View) { v.RaceSince = v.Now }
 
 func nobody(name string) func(*View) {
 	return func(v *View) {
@@ -46,10 +46,10 @@ func TestRequestsToMoveTheLeader(t *testing.T) {
 		return Demote{Mode: DemoteGraceful, Action: action, Checkpoint: true}
 	}
 	leads := func(change ...func(*View)) *View {
-		return view(append([]func(*View){primary, holding, asked, clock}, change...)...)
+		return view(append([]func(*View){primary, holding, answered, clock}, change...)...)
 	}
 	free := func(change ...func(*View)) *View {
-		return view(append([]func(*View){unlocked, asked, clock}, change...)...)
+		return view(append([]func(*View){unlocked, answered, clock}, change...)...)
 	}
 	for _, x := range []struct {
 		name string
@@ -111,7 +111,7 @@ func TestRequestsToMoveTheLeader(t *testing.T) {
 func TestKeyAfterADemotion(t *testing.T) {
 	t.Parallel()
 	demoted := func(s Stopped, change ...func(*View)) *View {
-		return view(append([]func(*View){stopped, holding, asked, requested("n1", "n2", ""), func(v *View) {
+		return view(append([]func(*View){stopped, holding, answered, requested("n1", "n2", ""), func(v *View) {
 			v.ReleaseDue, v.Stopped = true, s
 			v.Stopped.At, v.Stopped.Since = v.Now-s.At, v.RaceSince
 			v.Instance.Control = &Control{State: "shut down", CheckpointLSN: 4900}

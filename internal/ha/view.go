@@ -52,7 +52,6 @@ type View struct {
 	// Dice is a random number, drawn for this view.
 	Dice uint32
 
-	// Watchdog, Failsafe and Requests are the places of later rules.
 	Watchdog Watchdog
 	Failsafe Failsafe
 	Requests Requests
@@ -223,6 +222,9 @@ type Lease struct {
 	Deadline Instant
 	KeyGone  bool         // the store has no leader key, our deadline still runs
 	Lost     lease.Reason // why the last lease ended; "" while one is held
+	// Newer: the leader key has our name and is a newer one than that of our lease:
+	// an acquisition that was never answered has been carried out.
+	Newer bool
 }
 
 // Holds tells whether we may accept writes now.
@@ -367,8 +369,10 @@ const (
 	RewindFailed
 )
 
-// Watchdog is the kernel's watchdog device. (A later issue.)
-type Watchdog struct{ Unusable bool }
+// Watchdog is the kernel's watchdog device, where it is required. Unusable: this
+// node should not become the leader. Failed: it was to be activated for the lease
+// in force, and could not be.
+type Watchdog struct{ Unusable, Failed bool }
 
 // Failsafe is the mode in which a primary goes on without the store, as long as
 // every member promises not to race (reference ha.md 15).

@@ -71,11 +71,19 @@ type promiseRecord struct {
 // keepPromise writes the promise down before it is given: an agent that forgot it
 // could race against the primary that relies on it.
 func (n *node) keepPromise(e agent.KeepPromise) {
+	n.promise.Lock()
+	defer n.promise.Unlock()
+	if e.ID < n.promise.newest { // one that ends later is written down already
+		n.requests.end(agent.Answer{ID: e.ID, Code: 200, Text: "Accepted"})
+		return
+	}
 	r := promiseRecord{Name: e.Promise.Name, ConnURL: e.Promise.ConnURL, APIURL: e.Promise.APIURL, Until: time.Now().Add(guardian.Until(e.Promise.Until))}
 	end := agent.Answer{ID: e.ID, Code: 200, Text: "Accepted"}
 	if err := writePromise(n.cfg.Load().StateDir, r); err != nil {
 		n.log.Error("could not write down a promise in failsafe mode, so it is not given", "error", err)
 		end.Code, end.Text = 503, "the promise could not be written down"
+	} else {
+		n.promise.newest = e.ID
 	}
 	n.requests.end(end)
 }

@@ -8,16 +8,20 @@ import (
 
 	"tamada/internal/agent"
 	"tamada/internal/guardian"
+	"tamada/internal/watchdog"
 )
 
 // arm tells the guardian a deadline. Without one the agent is its own: it stops
 // PostgreSQL at the deadline as long as it runs itself.
 func (n *node) arm(e agent.ArmGuardian) {
+	s := n.watchdogSettings()
 	if n.guard == nil {
-		n.sendLater(agent.Acked{Seq: e.Seq})
+		n.guarded = &watchdog.Guarded{Deadline: e.Deadline, TTL: e.TTL, Settings: s}
+		n.tendDevice()
+		n.sendLater(agent.Acked{Seq: e.Seq, DeviceFailed: n.dog.Status() == watchdog.Failed})
 		return
 	}
-	a := guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session, Created: int64(e.Hold.Created), TTL: e.TTL}
+	a := guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session, Created: int64(e.Hold.Created), TTL: e.TTL, Watchdog: s}
 	if err := n.guard.Arm(e.Seq, a); err != nil {
 		n.log.Debug("could not tell the guardian the new deadline", "error", err) // its silence is what counts
 	}
@@ -25,6 +29,8 @@ func (n *node) arm(e agent.ArmGuardian) {
 
 func (n *node) disarm() {
 	if n.guard == nil {
+		n.guarded = nil
+		n.tendDevice()
 		return
 	}
 	if err := n.guard.Disarm(); err != nil {
@@ -60,7 +66,7 @@ func (n *node) guardianSaid(r guardian.Reply) {
 	case r.LetGo:
 		n.makeRoom()
 	default:
-		n.step(agent.Acked{Seq: r.Ack})
+		n.step(agent.Acked{Seq: r.Ack, DeviceFailed: r.Device == watchdog.Failed})
 	}
 }
 
@@ -86,6 +92,22 @@ func (n *node) replaceGuardian(kill bool) {
 		case <-n.ctx.Done():
 		}
 	}
+}
+
+// countCrashes makes the member say how many agents before this one have ended
+// unexpectedly, until this one has lived for a while.
+func (n *node) countCrashes() {
+	if n.guard == nil || n.guard.Crashes == 0 {
+		return
+	}
+	without := *n.agentInfo.Load()
+	with := without
+	with.Crashes = n.guard.Crashes
+	n.agentInfo.Store(&with)
+	time.AfterFunc(guardian.StableLife, func() {
+		n.agentInfo.Store(&without)
+		n.send(n.localChanged())
+	})
 }
 
 // runCommand is how a node of this configuration is started.

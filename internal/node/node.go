@@ -27,6 +27,7 @@ import (
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
 	"tamada/internal/rest/peer"
+	"tamada/internal/watchdog"
 )
 
 const (
@@ -50,7 +51,7 @@ type node struct {
 	logs      *logging.Log
 	log       *slog.Logger
 	decisions *slog.Logger // the agent's own lines, patroni.ha
-	agentInfo cluster.AgentInfo
+	agentInfo atomic.Pointer[cluster.AgentInfo]
 	ctx       context.Context // ends with the loop
 
 	cfg     atomic.Pointer[config.Config]
@@ -58,14 +59,21 @@ type node struct {
 
 	pg       *postgres.Instance
 	store    dcs.Store
-	guard    *guardian.Client // nil without a guardian
+	guard    *guardian.Client  // nil without a guardian
+	manager  *guardian.Manager // of the service
+	dog      *watchdog.Watchdog
+	guarded  *watchdog.Guarded // without a guardian: the deadline in force; belongs to the loop
 	peers    atomic.Pointer[peer.Client]
 	rest     *rest.Server
 	listener net.Listener // of the REST API; changed by the loop only
 	meters   *meters
 	journal  *Journal
-	ledger   *ledger.Writer
-	alarm    *guardian.Alarm
+	promise  struct {
+		sync.Mutex        // guards the file of the promise, and newest
+		newest     uint64 // request of the last promise that was written down
+	}
+	ledger *ledger.Writer
+	alarm  *guardian.Alarm
 
 	agent   *agent.Agent // owned by the loop
 	events  chan agent.Event
@@ -80,6 +88,7 @@ type node struct {
 	clusterAt   time.Duration
 	nameChecked bool       // belongs to watchStore
 	handover    bool       // this agent ends for its successor
+	status      string     // last line for the service manager
 	reloading   sync.Mutex // one writer of the configuration files at a time
 	problems    problems
 	cached      *cluster.Object // document last kept beside the data; guarded by reloading
@@ -115,7 +124,7 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 	}
 	n.step(agent.Timer{})
 	for n.exit == nil {
-		n.alarm.Set(n.agent.WakeAt())
+		n.setAlarm()
 		select {
 		case ev := <-n.events:
 			n.step(ev)
@@ -124,6 +133,7 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 			n.step(o.Observed)
 		case <-n.alarm.C:
 			n.alarm.Fired()
+			n.tendDevice()
 			n.step(agent.Timer{})
 		case r := <-replies:
 			n.guardianSaid(r)
@@ -136,6 +146,15 @@ func (n *node) loop(signals <-chan os.Signal) agent.Exit {
 		}
 	}
 	return *n.exit
+}
+
+// setAlarm wakes the loop when the agent or the watchdog device wants it.
+func (n *node) setAlarm() {
+	at := n.agent.WakeAt()
+	if t := n.dog.WakeAt(); t > 0 && (at == 0 || t < at) {
+		at = t
+	}
+	n.alarm.Set(at)
 }
 
 // wake asks for a cycle now; a loop that has much to do will make one anyway.

@@ -17,6 +17,7 @@ import (
 	"tamada/internal/postgres"
 	"tamada/internal/postgres/control"
 	"tamada/internal/postgres/proc"
+	"tamada/internal/watchdog"
 )
 
 const (
@@ -59,6 +60,7 @@ func (n *node) observe(e agent.Observe) {
 	ctx, cancel := context.WithTimeout(n.ctx, observeTimeout)
 	defer cancel()
 	f, s := n.look(ctx, e.Source)
+	f.WatchdogProblem = watchdog.Problem(n.watchdogSettings(), n.settings().TTL)
 	select {
 	case n.looks <- observedNow{agent.Observed{ID: e.ID, Facts: f}, s}:
 	case <-n.ctx.Done():

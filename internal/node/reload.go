@@ -194,5 +194,5 @@ func (n *node) localChanged() agent.LocalChanged {
 	if m, err := config.Merge(cfg, n.dynamic.Load()); err == nil {
 		p = &m.Postgresql
 	}
-	return agent.LocalChanged{Local: n.localRules(cfg, p), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil, n.problems.text())}
+	return agent.LocalChanged{Local: n.localRules(cfg, p), Identity: n.identity(cfg, n.problems.text())}
 }

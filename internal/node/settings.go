@@ -44,9 +44,9 @@ func localRules(cfg *config.Config) ha.Local {
 
 // identity is what the member publishes about itself; problem tells what of the
 // configuration is not in force.
-func identity(cfg *config.Config, connURL string, guarded bool, problem string) ha.Identity {
-	id := ha.Identity{ConnURL: connURL, APIURL: cfg.RestAPI.URL(), Version: cluster.CompatVersion,
-		Agent: cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: guarded, ConfigError: problem}}
+func (n *node) identity(cfg *config.Config, problem string) ha.Identity {
+	id := ha.Identity{ConnURL: n.pg.ConnURL(), APIURL: cfg.RestAPI.URL(), Version: cluster.CompatVersion, Agent: *n.agentInfo.Load()}
+	id.Agent.ConfigError = problem
 	if a := cfg.Postgresql.ProxyAddress; a != "" {
 		id.ProxyURL = "postgres://" + a + "/" + database(&cfg.Postgresql)
 	}

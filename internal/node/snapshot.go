@@ -21,6 +21,7 @@ import (
 // publishSnapshot shows the REST API what the agent is now.
 func (n *node) publishSnapshot(now ha.Instant) {
 	p := n.agent.Picture()
+	n.notifyStatus(p.Line)
 	old := n.snapshot.Load()
 	if p.State != old.State || p.Role != old.Role {
 		n.generation++
@@ -34,7 +35,7 @@ func (n *node) publishSnapshot(now ha.Instant) {
 	s := &rest.Snapshot{Generation: n.generation, State: p.State, Role: p.Role, LockUntil: p.LockUntil, NextRun: p.NextRun,
 		PostmasterAlive: p.Running, Cluster: p.Cluster, ClusterReadAt: n.clusterAt, Settings: p.Settings,
 		Tags: p.Tags, EffectiveTags: p.Tags, SystemID: p.Sysid, PendingRestart: p.PendingRestart.Len() > 0,
-		PendingRestartReason: p.PendingRestart, ScheduledRestart: p.Scheduled, Agent: &n.agentInfo}
+		PendingRestartReason: p.PendingRestart, ScheduledRestart: p.Scheduled, Agent: n.agentInfo.Load(), WatchdogFailed: p.WatchdogFailed}
 	if !p.LastSeen.IsZero() {
 		s.DCSLastSeen = p.LastSeen.Unix()
 	}

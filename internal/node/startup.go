@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -24,6 +25,7 @@ import (
 	"tamada/internal/rest"
 	"tamada/internal/rest/peer"
 	"tamada/internal/rest/tlsfile"
+	"tamada/internal/watchdog"
 )
 
 const (
@@ -38,6 +40,7 @@ func Run(o Options) (int, error) {
 		looks: make(chan observedNow, 4), fatal: make(chan error, 4), reloads: make(chan struct{}, 1), reading: make(chan struct{}, ledgerReaders)}
 	n.decisions = logging.Named(n.log, "patroni.ha")
 	n.cfg.Store(o.Config)
+	n.manager = guardian.ServiceManager(n.log)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	n.ctx = ctx
@@ -65,10 +68,11 @@ func (n *node) prepare() error {
 	if err := n.connectGuardian(cfg); err != nil {
 		return err
 	}
-	n.agentInfo = cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: n.guard != nil}
+	n.agentInfo.Store(&cluster.AgentInfo{Version: cluster.ProgramVersion, Guardian: n.guard != nil})
+	n.countCrashes()
 	initial, err := initialDynamic(cfg)
 	if err != nil {
-		n.log.Warn(err.Error())
+		n.log.Warn("Exception when loading file: " + err.Error() + "; it is ignored")
 	}
 	m, err := config.Merge(cfg, initial)
 	if err != nil {
@@ -89,6 +93,7 @@ func (n *node) prepare() error {
 	if err := n.checkInstance(); err != nil {
 		return err
 	}
+	n.dog = watchdog.New(logging.Named(n.log, "patroni.watchdog"), watchdog.Open)
 	if n.alarm, err = guardian.NewAlarm(); err != nil {
 		return err
 	}
@@ -112,7 +117,7 @@ func (n *node) prepare() error {
 	if n.rest, err = rest.New(source{n}, restOptions(cfg, n.meters.registry), logging.Named(n.log, "patroni.api")); err != nil {
 		return err
 	}
-	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: identity(cfg, n.pg.ConnURL(), n.guard != nil, ""),
+	acfg := agent.Config{Name: cfg.Name, Local: n.localRules(cfg, &m.Postgresql), Identity: n.identity(cfg, ""),
 		Initial: initial, Unsupported: n.refused, Guarded: n.guard != nil}
 	acfg.Promise = n.promised(cfg.StateDir)
 	if last != nil {
@@ -150,9 +155,19 @@ func (n *node) inherit() {
 }
 
 // initialDynamic is the dynamic configuration to begin with: the one kept beside
-// the data, or that of the section bootstrap. An error is worth a warning only.
+// the data, or that of the section bootstrap. An error is worth a warning only: a
+// file that somebody spoiled must not keep a node from starting, the store has
+// the same.
 func initialDynamic(cfg *config.Config) (*cluster.Object, error) {
 	doc, err := config.LoadCache(cfg.Postgresql.DataDir)
+	if doc != nil {
+		if _, bad := config.Merge(cfg, doc); bad != nil {
+			doc, err = nil, bad
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", filepath.Join(cfg.Postgresql.DataDir, config.CacheFile), err)
+	}
 	if doc == nil && cfg.Bootstrap != nil {
 		doc = cfg.Bootstrap.DCS
 	}

@@ -189,12 +189,15 @@ func (p *Instance) spawn() (h *proc.Handle, from int64, err error) {
 	p.mu.Lock()
 	args := append([]string{"-D", s.DataDir, "--config-file=" + s.confFile()}, p.arguments...)
 	p.mu.Unlock()
-	cmd := exec.Command(path, args...)
-	cmd.Dir = "/"
-	cmd.Env = p.serverEnvironment(&s)
-	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	cmd, err := p.startServer(func() *exec.Cmd {
+		cmd := exec.Command(path, args...)
+		cmd.Dir = "/"
+		cmd.Env = p.serverEnvironment(&s)
+		cmd.Stdout, cmd.Stderr = out, out
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		return cmd
+	})
+	if err != nil {
 		return nil, from, err
 	}
 	h, err = proc.Open(cmd.Process.Pid, 0)
@@ -210,6 +213,26 @@ func (p *Instance) spawn() (h *proc.Handle, from int64, err error) {
 		return nil, from, err
 	}
 	return h, from, nil
+}
+
+// startServer starts the postmaster in a control group of its own, where one may
+// be made, so that fencing can kill it as a whole. Where that does not work it is
+// started all the same: its processes are found by their folder then.
+func (p *Instance) startServer(command func() *exec.Cmd) (*exec.Cmd, error) {
+	cmd := command()
+	group, err := proc.Group(p.Settings().DataDir)
+	if err == nil {
+		defer group.Close()
+		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
+		if err = cmd.Start(); err == nil {
+			return cmd, nil
+		}
+		cmd = command()
+	}
+	if !errors.Is(err, proc.ErrNotDelegated) {
+		p.log.Warn("PostgreSQL is started without a control group of its own", "error", err)
+	}
+	return cmd, cmd.Start()
 }
 
 // openLog opens the file for what the server prints before (or without) its own

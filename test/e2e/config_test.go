@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // cli runs the command line on the node's configuration.
@@ -278,7 +279,7 @@ func TestServiceManagerIsTold(t *testing.T) {
 	socket := filepath.Join(n.dir, "notify")
 	heard := listenNotify(t, socket)
 	n.at.give(t, socket)
-	n.command = append([]string{"/usr/bin/env", "NOTIFY_SOCKET=" + socket}, n.command...)
+	n.command = append([]string{"/usr/bin/env", "NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=2000000"}, n.command...)
 	n.start()
 	c.waitLeader(patience, n)
 	wait := func(want string) {
@@ -289,6 +290,14 @@ func TestServiceManagerIsTold(t *testing.T) {
 		})
 	}
 	wait("READY=1\n")
+	wait("STATUS=no action. I am (n1), the leader with the lock\n")
+	begin, beats := time.Now(), strings.Count(heard(), "WATCHDOG=1\n")
+	c.eventually(patience, "five keepalives more", func() (bool, string) {
+		return strings.Count(heard(), "WATCHDOG=1\n") >= beats+5, heard()
+	})
+	if took := time.Since(begin); took < 3*time.Second || took > 10*time.Second {
+		t.Errorf("five keepalives in %v, every second is asked for", took)
+	}
 	n.kill(n.main.pid(), syscall.SIGHUP, "the guardian")
 	wait("RELOADING=1\nMONOTONIC_USEC=")
 	c.eventually(patience, "READY=1 follows", func() (bool, string) {

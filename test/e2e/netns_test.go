@@ -56,7 +56,9 @@ func newNamespace(t *testing.T) *namespace {
 	t.Helper()
 	n := &namespace{holder: startProgram(t, "namespace", os.DevNull, exec.Command("unshare", "--net", "sleep", "infinity"))}
 	t.Cleanup(n.holder.kill)
-	ours, _ := os.Readlink("/proc/self/ns/net")
+	// Not /proc/self: that is the first thread, which may have ended its life in
+	// dial, in another namespace.
+	ours, _ := os.Readlink("/proc/thread-self/ns/net")
 	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		theirs, err := os.Readlink(n.path())
 		if err == nil && theirs != ours {
@@ -95,6 +97,32 @@ func (w *network) place() (p *place, plug string) {
 	p.net.ip(w.t, "addr add "+p.address+"/24 dev eth0")
 	p.net.ip(w.t, "link set eth0 up")
 	return p, plug
+}
+
+// lose makes packets of a place to an address vanish on their way, those that
+// come from there do not: they are sent to a card that nobody has.
+func (p *place) lose(t testing.TB, to string) {
+	t.Helper()
+	p.net.ip(t, "neigh replace "+to+" lladdr 02:00:00:00:00:01 dev eth0 nud permanent")
+}
+
+// find ends what lose began.
+func (p *place) find(t testing.TB, to string) {
+	t.Helper()
+	p.net.ip(t, "neigh del "+to+" dev eth0")
+}
+
+// cut makes packets between two places vanish; mend lets them through again.
+func cut(t testing.TB, a, b *place) {
+	t.Helper()
+	a.lose(t, b.address)
+	b.lose(t, a.address)
+}
+
+func mend(t testing.TB, a, b *place) {
+	t.Helper()
+	a.find(t, b.address)
+	b.find(t, a.address)
 }
 
 // dial connects from within the namespace: a socket belongs for ever to the one

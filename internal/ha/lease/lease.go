@@ -179,6 +179,7 @@ type Renew struct {
 type Arm struct {
 	Seq      uint64
 	Deadline Instant
+	TTL      time.Duration // of the grant that the deadline comes from
 }
 
 // Lost says that the lease has ended: PostgreSQL must not accept writes any
@@ -277,7 +278,7 @@ func (l *Lease) granted(sent Instant, ttl time.Duration) []Effect {
 	if len(l.arming) > 16 {
 		l.arming = l.arming[1:]
 	}
-	return []Effect{Arm{Seq: a.seq, Deadline: a.deadline}}
+	return []Effect{Arm{Seq: a.seq, Deadline: a.deadline, TTL: ttl}}
 }
 
 func (l *Lease) renewed(now Instant, ev Renewed) []Effect {
@@ -350,7 +351,7 @@ func (l *Lease) rearm(now Instant) []Effect {
 	l.armSeq++
 	l.arming = append(l.arming, armed{seq: l.armSeq, deadline: l.deadline, ttl: l.ttl})
 	l.nextAt = now
-	return []Effect{Arm{Seq: l.armSeq, Deadline: l.deadline}}
+	return []Effect{Arm{Seq: l.armSeq, Deadline: l.deadline, TTL: l.ttl}}
 }
 
 func (l *Lease) lose(r Reason) []Effect {

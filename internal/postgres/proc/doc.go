@@ -14,6 +14,8 @@
 //   - [Processes] lists every process of an instance by data folder and program,
 //     also when the postmaster is gone and its children live on; [KillAll] ends
 //     them all.
+//   - [Group] is a control group for the server, where one may be made; the
+//     kernel then kills it as a whole.
 //
 // What it does not do: start processes, decide when to kill them, log.
 package proc

@@ -15,6 +15,9 @@ import (
 // whatever is left after grace, until none is left or ctx ends. It is safe to
 // call when nothing runs. names as in [Find].
 //
+// A server that has a control group of its own ([Group]) is killed as a whole by
+// the kernel; whatever is not in it is found by folder and program.
+//
 // It is the last line of fencing, so it does not trust any earlier list: each
 // round looks again, because a postmaster may have forked between listing and
 // signalling.
@@ -22,6 +25,7 @@ func KillAll(ctx context.Context, dataDir string, grace time.Duration, names ...
 	deadline := time.Now().Add(grace)
 	quit := map[int]uint64{} // processes that have got SIGQUIT: id and start time
 	pause := 2 * time.Millisecond
+	control := kernelControl()
 	for {
 		list, err := Processes(dataDir, names...)
 		if err != nil {
@@ -36,6 +40,11 @@ func KillAll(ctx context.Context, dataDir string, grace time.Duration, names ...
 		}
 		var refused error
 		for _, h := range list {
+			if sig == syscall.SIGKILL {
+				if group := control.ofServer(h, dataDir); group != "" {
+					_ = kill(group) // each process is killed by its own handle as well
+				}
+			}
 			if sig == syscall.SIGKILL || quit[h.PID()] != h.Start() {
 				quit[h.PID()] = h.Start()
 				if err := h.Signal(sig); err != nil && !errors.Is(err, ErrGone) {
