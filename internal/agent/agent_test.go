@@ -112,10 +112,12 @@ func TestBrokenStreamIsRetriedSoonAndRarer(t *testing.T) {
 
 func TestStreamThatCameBackIsLeftAlone(t *testing.T) {
 	for name, change := range map[string]func(*Agent){
-		"streams":    func(*Agent) {},
-		"promoted":   func(a *Agent) { a.inst.Role, a.inst.InRecovery = cluster.RolePrimary, false },
-		"in a task":  func(a *Agent) { a.inst.ReplicationState, a.task = "", &ha.Task{Kind: ha.TaskReload} },
-		"is down":    func(a *Agent) { a.inst.ReplicationState, a.inst.Running, a.inst.State = "", false, cluster.StateStopped },
+		"streams":   func(*Agent) {},
+		"promoted":  func(a *Agent) { a.inst.Role, a.inst.InRecovery = cluster.RolePrimary, false },
+		"in a task": func(a *Agent) { a.inst.ReplicationState, a.task = "", &ha.Task{Kind: ha.TaskReload} },
+		"is down": func(a *Agent) {
+			a.inst.ReplicationState, a.inst.Running, a.inst.State = "", false, cluster.StateStopped
+		},
 		"is to move": func(a *Agent) { a.inst.ReplicationState, a.inst.FollowNeeds.Change = "", ha.NeedsRestart },
 	} {
 		a := following()

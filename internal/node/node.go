@@ -72,8 +72,8 @@ type node struct {
 		sync.Mutex        // guards the file of the promise, and newest
 		newest     uint64 // request of the last promise that was written down
 	}
-	ledger   *ledger.Writer
-	alarm    *guardian.Alarm
+	ledger *ledger.Writer
+	alarm  *guardian.Alarm
 
 	agent   *agent.Agent // owned by the loop
 	events  chan agent.Event
