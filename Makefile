@@ -38,11 +38,10 @@ ifneq ($(E2E),)
 	go test -timeout 10m -p 1 -parallel 3 ./test/...
 endif
 
-# The simulation for a night; the report replaces the last one. SOAK=10m for a try.
+# The long runs, for a night; the report replaces the last one. SOAK=10m for a try.
 SOAK ?= 8h
-soak:
-	TAMADA_SOAK=$(SOAK) TAMADA_SOAK_REPORT=$(CURDIR)/docs/soak.md \
-	  go test -count=1 -timeout 0 -run '^TestSoak' -v ./internal/sim/...
+soak: setup build
+	scripts/soak $(SOAK)
 
 fuzz:
 	scripts/fuzz 60s

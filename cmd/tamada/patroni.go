@@ -80,10 +80,13 @@ func patroni(args []string) int {
 
 func parsePatroni(args []string) (a patroniArguments, err error) {
 	modes := []string{"--validate-config", "--generate-sample-config", "--generate-config"}
+	args = separateFlags(args)
 	for i := 0; i < len(args); i++ {
 		arg, value, inline := strings.Cut(args[i], "=")
 		if !strings.HasPrefix(arg, "--") {
 			arg, inline = args[i], false
+		} else if arg, err = wholeOption(arg); err != nil {
+			return a, err
 		}
 		switch arg {
 		case "-h", "--help":
@@ -120,11 +123,50 @@ func parsePatroni(args []string) (a patroniArguments, err error) {
 	return a, nil
 }
 
+// separateFlags turns -ip into -i -p.
+func separateFlags(args []string) (all []string) {
+	for _, arg := range args {
+		if len(arg) > 2 && arg[0] == '-' && strings.Trim(arg[1:], "hip") == "" {
+			for _, c := range arg[1:] {
+				all = append(all, "-"+string(c))
+			}
+			continue
+		}
+		all = append(all, arg)
+	}
+	return all
+}
+
+// wholeOption completes an option of which only the beginning was given, as the
+// reference's parser does.
+func wholeOption(arg string) (string, error) {
+	var found []string
+	for _, o := range []string{"--help", "--version", "--validate-config", "--generate-sample-config", "--generate-config", "--dsn", "--ignore-listen-port", "--print"} {
+		if o == arg {
+			return arg, nil
+		}
+		if len(arg) > 2 && strings.HasPrefix(o, arg) {
+			found = append(found, o)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return arg, nil
+	case 1:
+		return found[0], nil
+	}
+	return "", fmt.Errorf("ambiguous option: %s could match %s", arg, strings.Join(found, ", "))
+}
+
 // validateStrictly is --validate-config: nothing to say is exit code 0.
 func validateStrictly(a patroniArguments, out, problems io.Writer) int {
 	doc, err := config.ReadDocument(a.path, os.Environ())
 	if err != nil {
 		fmt.Fprintln(problems, err)
+		var list config.Errors
+		if errors.As(err, &list) && list[0].Text == config.NotADict {
+			fmt.Fprintln(problems, "invalid config file "+list[0].Pos.Source)
+		}
 		return 1
 	}
 	if doc.Root.Len() == 0 {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -99,6 +100,9 @@ func runNode(path string, alone bool) (code int, err error) {
 		return 1, err
 	}
 	defer func() { code = closeLog(log, code) }()
+	if alone && cfg.Guardian.Mode == "required" {
+		return 1, errors.New("guardian.mode is required, and --no-guardian runs without one: leave the option out, or set guardian.mode to automatic")
+	}
 	if alone || cfg.Guardian.Mode == "off" {
 		return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
 	}
@@ -117,6 +121,7 @@ func runNode(path string, alone bool) (code int, err error) {
 	if cfg.Etcd3.Embedded != nil {
 		o.Etcd = command(self, "etcd-member", path)
 	}
+	time.AfterFunc(startIsOver, slimDown)
 	return guardian.Run(o)
 }
 
@@ -143,6 +148,7 @@ func runAgent(path string) (code int, err error) {
 		debug.SetMemoryLimit(agentMemory)
 	}
 	runtime.GOMAXPROCS(1)
+	time.AfterFunc(startIsOver, slimDown)
 	return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})
 }
 

@@ -13,7 +13,7 @@ import (
 
 func validateCommand(code *int) *cobra.Command {
 	var o setup.ValidateOptions
-	var format string
+	format := outputFormat("text")
 	c := &cobra.Command{
 		Use:   "validate [FILE...]",
 		Short: "Check a configuration before it hurts",
@@ -26,14 +26,11 @@ keys are warnings. The exit code is 1 when there are errors.`,
 			"  tamada validate --ignore-listen-port --connect /etc/tamada/node.yml   # while the node runs\n" +
 			"  tamada validate --format json common.yml node1.yml",
 		RunE: func(_ *cobra.Command, args []string) error {
-			if format != "text" && format != "json" {
-				return fmt.Errorf("--format %s: expected text or json", format)
-			}
 			r := setup.Validate(args, os.Environ(), o)
 			if len(r.Errors) > 0 {
 				*code = 1
 			}
-			if err := setup.WriteReport(os.Stdout, r, format); err != nil {
+			if err := setup.WriteReport(os.Stdout, r, string(format)); err != nil {
 				return err
 			}
 			if format == "text" {
@@ -45,8 +42,25 @@ keys are warnings. The exit code is 1 when there are errors.`,
 	f := c.Flags()
 	f.BoolVarP(&o.IgnoreListenPort, "ignore-listen-port", "i", false, "a port in use is no mistake")
 	f.BoolVar(&o.Connect, "connect", false, "try to reach the store and the other hosts that are named")
-	f.StringVar(&format, "format", "text", "text or json")
+	f.Var(&format, "format", "text or json")
 	return c
+}
+
+// outputFormat is the value of --format.
+type outputFormat string
+
+func (o *outputFormat) String() string { return string(*o) }
+
+// Type implements pflag.Value.
+func (o *outputFormat) Type() string { return "[text|json]" }
+
+// Set implements pflag.Value.
+func (o *outputFormat) Set(s string) error {
+	if s != "text" && s != "json" {
+		return fmt.Errorf("'%s' is not one of 'text', 'json'", s)
+	}
+	*o = outputFormat(s)
+	return nil
 }
 
 func verdict(errors, warnings int) string {

@@ -84,13 +84,17 @@ type Agent struct {
 	again     ha.Instant // when the last decision wants to be asked anew
 	raceSince ha.Instant
 	released  ha.Instant
+	refused   bool // by the script before the promotion, at released
 	release   bool
+	stoppedAt cluster.LSN // where the server ended that we stopped, until another look at it
 	requests  ha.Requests
 	asking    uint64 // id of the request that the running task answers, 0 for none
 	paused    bool   // maintenance mode is on
 	// everStarted: a callback for a start, stop or change of role was issued by this
 	// process.
 	everStarted bool
+	promoted    bool // a promotion was begun, and on_role_change has not told of it yet
+	phases      phases
 	offline     bool // demoted because the store was away
 	stream      stream
 	suspect     bool // the stream from the primary has ended
@@ -231,6 +235,9 @@ func (a *Agent) handle(ev Event) {
 		a.guard.askedAt = 0
 		a.deviceSeen(ev.DeviceFailed)
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
+		if a.lease.State() == lease.Held && a.phases.taking() {
+			a.reached(partArmed)
+		}
 	case GuardianAnswered:
 		a.guard.askedAt = 0
 	case GuardianLost:
@@ -500,7 +507,7 @@ func (a *Agent) view() *ha.View {
 	v := &ha.View{Now: a.now, Wall: a.wall, Me: a.cfg.Name, Local: a.cfg.Local, Settings: a.settings, Instance: a.inst,
 		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost, Newer: a.newerKey()},
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
-		Requests: a.requests, ReleasedAt: a.released, RaceSince: a.raceSince, ReleaseDue: a.release, DemotedOffline: a.offline, Dice: a.dice}
+		Requests: a.requests, ReleasedAt: a.released, PrePromote: a.refused, RaceSince: a.raceSince, ReleaseDue: a.release, StoppedAt: a.stoppedAt, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.Health, v.Crashes = a.health, a.recentCrashes()
 	v.Watchdog = a.watchdogView()

@@ -26,7 +26,7 @@ func (a *Agent) decide() {
 	if a.ended || a.store.view == nil && a.store.watchErr == "" || a.inst.Data == ha.DataUnknown && a.observing != 0 {
 		return
 	}
-	if a.stale && a.observing != 0 {
+	if a.stale && a.observing != 0 && !a.releasesNow() {
 		return // the facts are on their way
 	}
 	a.again = 0
@@ -245,6 +245,14 @@ func (a *Agent) operate(op Operation) {
 	a.emit(Operate{ID: a.opID, Op: op})
 }
 
+// releasesNow: a demotion that saw the server's end itself is over, and the key
+// is still ours. What a look would find is not needed to give it up, and the
+// candidate waits for it.
+func (a *Agent) releasesNow() bool {
+	return a.release && a.stoppedAt > 0 && a.task == nil && a.op == nil && !a.shutdown &&
+		a.store.view.LeaderName() == a.cfg.Name && a.view().DCS.Reachable
+}
+
 func (a *Agent) releaseKey(v *ha.View, d ha.ReleaseLeader) {
 	l := v.DCS.Cluster.Leader
 	r := Release{Hold: dcs.Hold{Session: l.Session, Created: l.Created}}
@@ -253,7 +261,10 @@ func (a *Agent) releaseKey(v *ha.View, d ha.ReleaseLeader) {
 		r.Status = s.JSON()
 	}
 	if a.task == nil && a.last != nil && a.last.Kind == ha.TaskPromote && !a.last.OK {
-		a.released = a.now
+		a.released, a.refused = a.now, d.PrePromote
+	}
+	if d.LSN > 0 && a.task != nil {
+		a.reached(partArrived)
 	}
 	a.lost = lease.GivenUp
 	a.leaseEvent(lease.Released{})
@@ -271,6 +282,8 @@ func (a *Agent) demote(d ha.Demote) {
 	}
 	a.log(ha.Info, fmt.Sprintf("Demoting self (%s)", d.Mode))
 	a.div = ha.Divergence{Broken: a.div.Broken}
+	a.measureStop(d)
+	a.promoted = false
 	a.offline = d.Mode == ha.DemoteOffline
 	a.release = d.Mode == ha.DemoteImmediate || d.Mode == ha.DemoteGraceful
 	kind := ha.TaskDemote
@@ -362,6 +375,7 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 			a.release = false
 			a.leaderGone()
 			a.log(ha.Info, "Leader key released")
+			a.reached(partReleased)
 		} else if dcs.Refused(ev.Err) {
 			a.release = false
 		}
@@ -371,6 +385,7 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 			c := *a.store.view
 			c.Status.Promotion = &op.Promotion
 			a.store.view = &c
+			a.reached(partAnnounced)
 		}
 	case PublishCluster:
 		a.clusterPublished(ev)
@@ -389,6 +404,7 @@ const operationPause = 100 * ha.Instant(1e6)
 func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 	switch {
 	case ev.Err == nil:
+		a.measurePromotion(a.store.unlocked)
 		a.hold = ev.Grant.Hold
 		// What the renewals of an earlier lease met says nothing about this one: the
 		// store has just answered.
@@ -459,4 +475,5 @@ func (a *Agent) clusterPublished(ev OperationEnded) {
 	a.leaderIs(ev.Grant.Hold)
 	a.leaseEvent(lease.Acquired{Sent: ev.Sent, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
 	a.log(ha.Info, "initialized a new cluster")
+	a.callback("on_start", cluster.RolePrimary) // none of those while it was made
 }

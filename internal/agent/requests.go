@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"tamada/internal/cluster"
 	"tamada/internal/ha"
 	"tamada/internal/ha/lease"
 )
@@ -136,35 +135,4 @@ func (a *Agent) pauseChanged(paused bool) {
 	a.last = nil
 	a.leaseEvent(lease.Rearm{})
 	a.observe(false)
-}
-
-// callbacks runs what is configured for the end of a task (reference ha.md 20).
-func (a *Agent) callbacks(kind ha.TaskKind, before cluster.Role, ok bool) {
-	role := a.inst.Role
-	call := func(action string) { a.emit(Callback{Action: action, Role: role}) }
-	switch kind {
-	case ha.TaskStartPrimary, ha.TaskResume:
-		if before == cluster.RolePrimary {
-			call("on_start")
-		} else {
-			call("on_role_change")
-		}
-	case ha.TaskRestartFailure:
-		if ok && (before == cluster.RolePrimary || before == cluster.RoleDemoted) && a.everStarted {
-			call("on_role_change")
-		} else if ok {
-			call("on_start")
-		}
-	case ha.TaskRestart, ha.TaskFollowRestart:
-		if ok {
-			call("on_restart")
-		}
-	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
-		if ok {
-			call("on_stop")
-		}
-	}
-	if ok {
-		a.everStarted = true
-	}
 }

@@ -53,8 +53,11 @@ func (a *Agent) taskBegins(kind ha.TaskKind, d ha.Decision) {
 		}
 	case ha.TaskFollowRestart, ha.TaskResume, ha.TaskRestart:
 		state(cluster.StateRestarting)
-		if r, ok := d.(ha.Restart); ok && r.Primary {
-			i.Role = cluster.RolePrimary // also of one that people had stopped
+		if r, ok := d.(ha.Restart); ok {
+			i.StartTimeout = r.Timeout
+			if r.Primary {
+				i.Role = cluster.RolePrimary // also of one that people had stopped
+			}
 		}
 	case ha.TaskReinit:
 		state(cluster.StateCreatingReplica)
@@ -84,13 +87,20 @@ func (a *Agent) taskProgress(ev TaskProgress) {
 	switch {
 	case t.Kind == ha.TaskPromote && t.Phase == ha.PhaseCommitted:
 		a.inst.Role, a.inst.CheckpointPending = cluster.RolePromoted, true
-		a.everStarted = true
-		a.emit(Callback{Action: "on_role_change", Role: cluster.RolePrimary})
+		a.promoted = true
+		a.reached(partAllowed)
 		a.duties.touchNow()
+	case stopping && t.Phase == ha.PhaseSignalled:
+		a.reached(partAhead)
 	case stopping && t.Phase >= ha.PhaseSafe:
 		// Nobody can write any more: a shutdown checkpoint that takes longer than the
 		// lease must not be killed for it.
 		a.disarm()
+		if t.Phase == ha.PhaseSafe {
+			a.reached(partClients)
+		} else {
+			a.reached(partCheckpoint)
+		}
 	}
 }
 
@@ -101,10 +111,18 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	}
 	kind, detail, before := a.task.Kind, a.task.Detail, a.roleBefore
 	defer a.recordTask(a.task, ev)
-	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now}
+	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now, Phase: a.task.Phase}
+	if kind == ha.TaskPromote && a.stopped && a.task.Phase < ha.PhaseCommitted {
+		a.last = nil // cancelled, which says nothing about the next one
+	}
+	ended := a.task
 	a.task = nil
 	if ev.Error != "" && !a.stopped {
 		a.log(ha.Error, strings.TrimSpace(string(kind)+" "+detail)+" failed: "+ev.Error)
+	}
+	a.stoppedAt = 0
+	if ended.Stops() && ended.Phase == ha.PhaseCheckpointed && ev.Error == "" {
+		a.stoppedAt = ended.End
 	}
 	a.div.Broken = a.div.Broken || ev.Broken
 	a.stale = true
@@ -114,7 +132,7 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 		a.taskFailed(kind, ev)
 	}
 	a.taskAnswers(kind, ev)
-	a.callbacks(kind, before, ev.Error == "")
+	a.taskCallbacks(kind, before, ev)
 	a.duties.touchNow()
 	next := a.next
 	a.next = nil
@@ -158,8 +176,11 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 		i.Role, i.CheckpointPending = cluster.RolePrimary, true
 		a.div = ha.Divergence{}
 		a.emit(Checkpoint{})
+		a.reached(partPromoted)
 	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
+		a.reached(partStopped)
 		i.State, i.Role = cluster.StateStopped, cluster.RoleDemoted
+		i.Running, i.Answers = false, false
 		if a.offline {
 			i.Resumable = ev.StoppedClean
 		}
@@ -191,6 +212,12 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 	case ha.TaskCrashRecovery:
 		i.RecoveryDone = true
 	case ha.TaskRestart:
+		if ev.StillStarting {
+			// The time that the request gave it is over: if somebody else can take over,
+			// that is due now (reference rest-api.md 10).
+			i.State, i.StartedAt, a.last = cluster.StateStarting, a.now-i.StartTimeout, nil
+			return
+		}
 		i.State = cluster.StateRestartFailed
 		if i.Role == cluster.RolePrimary {
 			i.Role = cluster.RoleDemoted
@@ -246,7 +273,7 @@ func (a *Agent) observed(ev Observed) {
 		a.observe(false)
 		return
 	}
-	a.stale = false
+	a.stale, a.stoppedAt = false, 0
 	a.takeFacts(ev.Facts)
 	if a.cycle {
 		a.cycle, a.cycleDone, a.duties.due, a.guard.cycled = false, true, true, true
@@ -270,10 +297,7 @@ func (a *Agent) takeFacts(f Facts) {
 	}
 	if a.task == nil {
 		a.stateOf(f, first)
-		if f.Answers && !a.everStarted {
-			a.everStarted = true // attached to a running server
-			a.emit(Callback{Action: "on_start", Role: i.Role})
-		}
+		a.factCallbacks(f)
 	}
 	if a.lease.State() == lease.None && (!f.Running || f.Answers && f.InRecovery) {
 		a.disarm()
@@ -287,7 +311,7 @@ func (a *Agent) stateOf(f Facts, first bool) {
 	case f.Data == ha.DataEmpty:
 		i.State, i.Role = cluster.StateStopped, cluster.RoleUninitialized
 	case f.Running && f.Answers:
-		i.State = cluster.StateRunning
+		i.State, i.StartTimeout = cluster.StateRunning, 0
 		i.Role = cluster.RolePrimary
 		if f.InRecovery {
 			i.Role = cluster.RoleReplica

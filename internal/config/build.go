@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"tamada/internal/cluster"
@@ -21,10 +23,26 @@ func build(doc *Document, warnings []Problem, environ []string) (*Config, error)
 				c.errors = append(c.errors, w)
 			}
 		}
+		c.knownWords()
 		return nil, c.errors.inOrder()
 	}
 	cfg.Warnings = c.warnings
 	return cfg, nil
+}
+
+// knownWords gives errors that the reference has too the text by which tools and
+// people know them.
+func (c *checker) knownWords() {
+	for i := range c.errors {
+		p := &c.errors[i]
+		if p.Path != "restapi.listen" {
+			continue
+		}
+		p.Hint = `Can not find "restapi.listen" config`
+		if v, _ := c.doc.value(p.Path); v != nil {
+			p.Hint = `Invalid "restapi" config: expected <HOST>:<PORT> for "listen", but got "` + cluster.Text(v) + `"`
+		}
+	}
 }
 
 // check collects what is wrong with a document that is not empty. strict:
@@ -40,6 +58,7 @@ func check(doc *Document, warnings []Problem, environ []string, strict bool) (*C
 	c.bootstrap()
 	c.controlled()
 	c.tags()
+	c.oddities()
 	cfg := typed(doc, environ)
 	cfg.Store = "etcd3"
 	c.stateDir(cfg)
@@ -56,6 +75,56 @@ func (c *checker) joinedLines() {
 			c.fail(path, text, hint)
 		} else {
 			c.warn(path, text, hint)
+		}
+	}
+}
+
+// oddities are what a node would start with and nobody can have meant.
+func (c *checker) oddities() {
+	if !c.strict {
+		return
+	}
+	if v, _ := c.doc.value("postgresql.listen"); v != nil {
+		s, _ := v.(string)
+		if a, err := ParseAddress(s, 5432); err == nil && len(a.Hosts) > 1 && slices.Contains(a.Hosts, "*") {
+			c.fail("postgresql.listen", "* stands beside other addresses, expected it alone", "it means all addresses")
+		}
+	}
+	for _, path := range []string{"postgresql.pg_hba", "postgresql.pg_ident"} {
+		if list, ok := c.listAt(path); ok && len(list) == 0 {
+			c.warn(path, "is an empty list, so the file stays as it is", "remove the key, or add lines")
+		}
+	}
+	if v, _ := c.doc.value("log.format"); v != nil {
+		_, list := v.([]any)
+		kind, _ := c.doc.value("log.type")
+		if s, _ := kind.(string); list && !strings.EqualFold(s, "json") {
+			c.warn("log.format", "is a list, which counts only where log.type is json", "")
+		}
+	}
+	c.placeholders("", c.doc.Root)
+}
+
+func (c *checker) listAt(path string) ([]any, bool) {
+	v, _ := c.doc.value(path)
+	list, ok := v.([]any)
+	return list, ok
+}
+
+// placeholders warns of values that generate-config left to the operator.
+func (c *checker) placeholders(path string, v any) {
+	switch v := v.(type) {
+	case string:
+		if v == "#FIXME" && !c.reported(path) {
+			c.warn(path, "still says #FIXME", "only you know the value")
+		}
+	case []any:
+		for i, e := range v {
+			c.placeholders(join(path, strconv.Itoa(i)), e)
+		}
+	case *cluster.Object:
+		for name, e := range v.All() {
+			c.placeholders(join(path, name), e)
 		}
 	}
 }
@@ -113,7 +182,7 @@ func (c *checker) stores(needed bool) {
 	}
 	if needed && !some {
 		c.fail("etcd3", "Can not find suitable configuration of distributed configuration store",
-			"add a section etcd3 with hosts, or with embedded for an etcd member on this node; available implementations: etcd3")
+			"Available implementations: etcd3; add a section etcd3 with hosts, or with embedded for an etcd member on this node")
 	}
 	o := c.doc.Root.Object("etcd3")
 	if o == nil {
@@ -172,7 +241,8 @@ func (c *checker) bootstrap() {
 	if o.Value("users") != nil {
 		c.warn("bootstrap.users", `User creation is not be supported starting from v4.0.0. Please use "bootstrap.post_bootstrap" script to create users.`, "")
 	}
-	if m, ok := o.String("method"); ok && m != "initdb" {
+	if v := o.Value("method"); v != nil && cluster.Text(v) != "initdb" && !c.reported("bootstrap.method") {
+		m := cluster.Text(v)
 		if _, ok := o.Object(m).String("command"); !ok {
 			// The reference would silently make a new cluster where a restore was meant.
 			c.fail("bootstrap.method", fmt.Sprintf("there is no section bootstrap.%s with a command", m), "")
@@ -183,19 +253,33 @@ func (c *checker) bootstrap() {
 		c.notYet("bootstrap.dcs."+key, text, "")
 	}
 	if c.strict {
-		for _, p := range CheckDynamic(o.Object("dcs")) {
-			if path := "bootstrap.dcs." + p.Path; !c.reported(path) {
-				c.fail(path, p.Text, p.Hint)
-			}
-		}
+		c.dynamic(o.Object("dcs"))
 		return
 	}
-	_, warnings, err := cluster.ParseSettings(o.Object("dcs"))
+	_, warnings, err := cluster.ParseSettingsFor(o.Object("dcs"), cluster.GuardedFloors)
 	if err != nil && !c.reported("bootstrap.dcs.ttl") && !c.reported("bootstrap.dcs.loop_wait") && !c.reported("bootstrap.dcs.retry_timeout") {
 		c.fail("bootstrap.dcs", err.Error(), "")
 	}
 	for _, w := range warnings {
 		c.warn("bootstrap.dcs", w, "")
+	}
+}
+
+// dynamic checks the content of bootstrap.dcs beyond the table.
+func (c *checker) dynamic(doc *cluster.Object) {
+	for _, p := range CheckDynamic(doc, cluster.GuardedFloors) {
+		path := "bootstrap.dcs." + p.Path
+		if !c.reported(path) && !slices.ContainsFunc(c.warnings, func(w Problem) bool { return w.Path == path }) {
+			c.fail(path, p.Text, p.Hint)
+		}
+	}
+	common := cluster.CommonFloors
+	for key, least := range map[string]int{"ttl": common.TTL, "loop_wait": common.LoopWait, "retry_timeout": common.RetryTimeout} {
+		n, ok := cluster.ParseInt(doc.Value(key), "")
+		if path := "bootstrap.dcs." + key; ok && n < int64(least) && !c.reported(path) {
+			c.warn(path, fmt.Sprintf("%d is below %d, which is possible only while every member of the cluster has a guardian", n, least),
+				"otherwise agents raise it to "+strconv.Itoa(least))
+		}
 	}
 }
 

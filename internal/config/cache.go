@@ -27,7 +27,7 @@ func LoadCache(dataDir string) (*cluster.Object, error) {
 	}
 	doc, err := cluster.ParseObject(data)
 	if err != nil {
-		return nil, fmt.Errorf("load cached dynamic configuration: %s: %w", path, err)
+		return nil, fmt.Errorf("load cached dynamic configuration: %w", err)
 	}
 	return doc, nil
 }

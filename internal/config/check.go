@@ -38,6 +38,7 @@ func (c *checker) section(o *cluster.Object, path string, t *keyTree) {
 				c.value(v, at, child) // its mistakes are told now, not when it is supported
 			}
 		case v != nil:
+			c.ownTag(at, name, t)
 			c.value(v, at, child)
 		}
 	}
@@ -74,6 +75,12 @@ func (c *checker) missing(path string, t *keyTree) {
 // value checks one value that is not null.
 func (c *checker) value(v any, path string, t *keyTree) {
 	k := t.key
+	if k.Check != nil {
+		if problem, hint := k.Check(v); problem != "" {
+			c.soft(path, problem, hint)
+			return
+		}
+	}
 	wrong := func(hint string) { c.fail(path, "found "+found(v, k.Secret)+", expected "+k.Kind.String(), hint) }
 	switch k.Kind {
 	case Section:
@@ -110,6 +117,7 @@ func (c *checker) value(v any, path string, t *keyTree) {
 func (c *checker) text(v any, path string, k *Key, wrong func(string)) {
 	switch v := v.(type) {
 	case string, json.Number:
+		c.respelled(path, k)
 		if k.Enum != nil && !oneOf(k.Enum, cluster.Text(v)) {
 			c.fail(path, "found "+found(v, k.Secret)+", expected one of "+strings.Join(k.Enum, ", "), "")
 		}
@@ -123,6 +131,22 @@ func (c *checker) text(v any, path string, k *Key, wrong func(string)) {
 	}
 }
 
+// respelled reports a text that YAML reads as a number, and that comes out
+// otherwise than it was written: a password of 0123 would be 83.
+func (c *checker) respelled(path string, k *Key) {
+	raw, ok := c.doc.respelled[path]
+	if !ok {
+		return
+	}
+	v, _ := c.doc.value(path)
+	text := fmt.Sprintf("%s is read as the number %s", raw, cluster.Text(v))
+	if k.Secret {
+		text = "is read as a number, and changed by that"
+	}
+	const hint = "quote it, so that it stays the text that it is"
+	c.soft(path, text, hint)
+}
+
 func (c *checker) number(v any, path string, k *Key, wrong func(string)) {
 	if k.Kind == Real {
 		if _, ok := cluster.ParseReal(v, k.Unit); !ok {
@@ -131,22 +155,30 @@ func (c *checker) number(v any, path string, k *Key, wrong func(string)) {
 		return
 	}
 	n, ok := cluster.ParseInt(v, k.Unit)
+	hint := ""
+	if !c.strict && k.Place&Dynamic == 0 && !strings.HasPrefix(path, "tags.") {
+		hint = "the limit is used instead"
+	}
 	switch {
 	case !ok:
 		wrong("")
 	case k.Kind == Seconds && k.Unit == "":
 		// ttl and its two companions: their limits depend on each other.
-	case n < int64(k.Min) && (k.Min != 0 || k.Max != 0), k.Max != 0 && n > int64(k.Max):
-		text := fmt.Sprintf("%d is below the least value %d", n, k.Min)
-		if n > int64(k.Min) {
-			text = fmt.Sprintf("%d is above the greatest value %d", n, k.Max)
-		}
-		if c.strict {
-			c.fail(path, text, "")
-			return
-		}
-		c.warn(path, text, "the limit is used instead")
+	case n < int64(k.Min) && k.Bounded():
+		c.soft(path, fmt.Sprintf("%d is below the least value %d", n, k.Min), hint)
+	case k.Max != 0 && n > int64(k.Max):
+		c.soft(path, fmt.Sprintf("%d is above the greatest value %d", n, k.Max), hint)
 	}
+}
+
+// soft reports what a running node gets along with, which is seldom what was
+// meant: an error only where a configuration is checked beforehand.
+func (c *checker) soft(path, text, hint string) {
+	if c.strict {
+		c.fail(path, text, hint)
+		return
+	}
+	c.warn(path, text, hint)
 }
 
 func (c *checker) address(v any, path string, wrong func(string)) {
@@ -183,6 +215,17 @@ func (c *checker) strings(v any, path string, wrong func(string)) {
 }
 
 func (c *checker) hosts(v any, path string, wrong func(string)) {
+	if items, ok := v.([]any); ok && len(items) > 0 {
+		for i, e := range items {
+			at := fmt.Sprintf("%s.%d", path, i)
+			if s, ok := e.(string); !ok {
+				c.fail(at, "found "+found(e, false)+", expected HOST:PORT", "quote it")
+			} else if _, err := ParseAddress(s, 2379); err != nil {
+				c.fail(at, err.Error()+", expected HOST:PORT", "")
+			}
+		}
+		return
+	}
 	list, ok := hostList(v)
 	if !ok {
 		wrong("")

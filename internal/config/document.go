@@ -13,10 +13,12 @@ type Document struct {
 	pos  map[string]Pos
 	// joined are paths of texts that swallowed a line of a list.
 	joined []string
+	// respelled are numbers that were written otherwise than they are, by path.
+	respelled map[string]string
 }
 
 func newDocument() *Document {
-	return &Document{Root: &cluster.Object{}, pos: map[string]Pos{}}
+	return &Document{Root: &cluster.Object{}, pos: map[string]Pos{}, respelled: map[string]string{}}
 }
 
 // Pos is where the value of a dotted path stands, or what is next around it.
@@ -71,6 +73,10 @@ func (d *Document) patch(p *Document) {
 	cluster.Patch(d.Root, p.Root)
 	d.joined = append(d.joined, p.joined...)
 	for path, pos := range p.pos {
+		delete(d.respelled, path)
+		if raw, ok := p.respelled[path]; ok {
+			d.respelled[path] = raw
+		}
 		_, there := d.pos[path]
 		v, _ := p.value(path)
 		if _, section := v.(*cluster.Object); there && (section || path == "") {

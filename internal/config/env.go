@@ -1,6 +1,7 @@
 package config
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -46,7 +47,7 @@ func variables(environ []string) map[string]variable {
 // environment variables (reference configuration.md 1.2). What cannot be read
 // is dropped with a warning.
 func fromEnvironment(environ []string) (d *Document, warnings []Problem) {
-	e := &envReader{vars: variables(environ), doc: newDocument()}
+	e := &envReader{vars: variables(environ), doc: newDocument(), used: map[string]bool{}}
 	keys := Keys()
 	for i := range keys {
 		if k := &keys[i]; k.Env != "" && !ofStore(k.Path) {
@@ -59,12 +60,36 @@ func fromEnvironment(environ []string) (d *Document, warnings []Problem) {
 		}
 	}
 	e.genericSections()
+	e.slips()
 	return e.doc, e.warnings
+}
+
+// slips warns of variables that nobody reads and whose name is near one that
+// somebody does. Others may have any name: platforms make some up.
+func (e *envReader) slips() {
+	var known []string
+	for _, k := range Keys() {
+		if k.Env != "" {
+			known = append(known, k.Env)
+		}
+	}
+	names := slices.Sorted(maps.Keys(e.vars))
+	for _, name := range names {
+		v := e.vars[name]
+		if e.used[name] || v.value == "" || name == "CONFIGURATION" || slices.Contains(known, name) {
+			continue
+		}
+		if near := Nearest(name, known); near != "" {
+			prefix := strings.TrimSuffix(v.name, name)
+			e.warnings = append(e.warnings, Problem{Pos: Pos{Source: "environment variable " + v.name}, Text: "is not read by anybody", Hint: "did you mean " + prefix + near + "?"})
+		}
+	}
 }
 
 type envReader struct {
 	vars     map[string]variable
 	doc      *Document
+	used     map[string]bool // variables that were read
 	warnings []Problem
 }
 
@@ -79,12 +104,15 @@ func (e *envReader) take(name, path string, kind Kind, unit string) {
 
 func (e *envReader) set(v variable, path string, kind Kind, unit string) {
 	pos := Pos{Source: "environment variable " + v.name}
+	e.used[strings.TrimPrefix(strings.TrimPrefix(v.name, envPrefixes[0]), envPrefixes[1])] = true
 	value, ok := any(v.value), true
 	switch {
 	case path == "log.format":
 		if !strings.Contains(v.value, "%(") {
 			value, ok = envList(v.value)
 		}
+	case path == "thread_pool_size" || path == "thread_stack_size":
+		// These two stay texts, which the reference's validator then finds fault with.
 	case kind == Int:
 		n, good := cluster.ParseInt(v.value, unit)
 		value, ok = cluster.NewObject("n", n).Value("n"), good

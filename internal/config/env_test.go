@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +23,7 @@ func TestVariablesBecomeKeys(t *testing.T) {
 		{"TAMADA_NAME=|PATRONI_NAME=a", `{"name":"a"}`},
 		{"PATRONI_LOG_MODE=0640", `{"log":{"mode":416}}`},
 		{"PATRONI_LOG_FILE_NUM=x", `{}`},
+		{"PATRONI_THREAD_POOL_SIZE=7|PATRONI_THREAD_STACK_SIZE=512kB", `{"thread_pool_size":"7","thread_stack_size":"512kB"}`},
 		{"PATRONI_LOGLEVEL=DEBUG", `{"log":{"level":"DEBUG"}}`},
 		{"PATRONI_LOGLEVEL=DEBUG|PATRONI_LOG_LEVEL=INFO", `{"log":{"level":"INFO"}}`},
 		{"PATRONI_LOG_FORMAT=%(message)s", `{"log":{"format":"%(message)s"}}`},
@@ -48,6 +50,21 @@ func TestVariablesBecomeKeys(t *testing.T) {
 		if got, _ := environment(strings.Split(tc.vars, "|")...); got != tc.want {
 			t.Errorf("%s:\n got %s\nwant %s", tc.vars, got, tc.want)
 		}
+	}
+}
+
+func TestSlipInTheNameOfAVariableIsMentioned(t *testing.T) {
+	t.Parallel()
+	_, warnings := environment("PATRONI_LOG_LEVL=DEBUG", "TAMADA_ETCD3_HOST=a", "PATRONI_ETCD3_HOTS=secret", "PATRONI_FOO_PORT=1", "PATRONI_MY_OWN=1", "PATRONI_LOGLEVEL=INFO", "PATRONI_NAMES=",
+		"PATRONI_ETCD_USERNAME=x")
+	var got []string
+	for _, w := range warnings {
+		got = append(got, w.String())
+	}
+	want := []string{"environment variable PATRONI_ETCD3_HOTS: is not read by anybody (did you mean PATRONI_ETCD3_HOST?)",
+		"environment variable PATRONI_LOG_LEVL: is not read by anybody (did you mean PATRONI_LOG_LEVEL?)"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
 	}
 }
 

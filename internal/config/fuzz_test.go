@@ -12,11 +12,16 @@ func FuzzValidate(f *testing.F) {
 	f.Add(sample)
 	f.Add("a: &a [*a]\n")
 	f.Add("postgresql: {authentication: {superuser: {password: [hunter2]}}}\n")
+	f.Add("name: 0123\ntags: {nofailover: 'false'}\nlog: {format: [{a: b}, 5]}\nrestapi: {authentication: {password: hunter2}}\n")
+	f.Add("bootstrap: {dcs: {ignore_slots: [{}], slots: {a: {type: x}}, ttl: 5, loop_wiat: 1}}\nkubernetes: {ports: [{name: a, port: 0}], retriable_http_codes: '5,x'}\n")
 	f.Add("bootstrap: {dcs: {ttl: 1e400, slots: {A: 5}}, initdb: [a: b\n -c]}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		doc, err := parseDocument("x", []byte(text))
 		if err != nil {
 			return
+		}
+		if text := DumpYAML(Redact(Local, "", doc.Root)); strings.Contains(text, "password: hunter2") {
+			t.Errorf("a secret is shown:\n%s", text)
 		}
 		_, c := check(doc, nil, nil, true)
 		for _, p := range append(c.errors, c.warnings...) {
@@ -56,6 +61,6 @@ func FuzzMerge(f *testing.F) {
 			t.Errorf("max_connections = %q", m.Postgresql.Parameters["max_connections"])
 		}
 		m.Postgresql.ForRole(cluster.RoleReplica)
-		CheckDynamic(o)
+		CheckDynamic(o, cluster.CommonFloors)
 	})
 }

@@ -60,17 +60,25 @@ type Key struct {
 	Default  any      // bool, int, string or nil
 	Required bool     // when the section around it is there
 	Secret   bool     // never repeat the value
-	Min, Max int      // range of an Int or Seconds; both 0: none
+	Min, Max int      // range of an Int or Seconds; both 0: none, unless NotNegative
 	Enum     []string // allowed texts, any case; nil: any
 	Unit     string   // base unit for numbers with a unit
-	Env      string   // environment variable without PATRONI_ or TAMADA_; "" none
-	Refused  string   // not supported: why, or since when by what
+	// NotNegative: the least value is 0.
+	NotNegative bool
+	// Check says what is wrong with a value, and what to do, where the kind does not
+	// say it all; nil: nothing more to check.
+	Check   func(v any) (problem, hint string)
+	Env     string // environment variable without PATRONI_ or TAMADA_; "" none
+	Refused string // not supported: why, or since when by what
 	// Strict is what the reference's --validate-config checks at this place, and
 	// StrictDCS within bootstrap.dcs; "" is nothing. See strict.go for the notation.
 	Strict, StrictDCS string
 	Schema            string // JSON Schema of the value where Kind does not say it all
 	Doc               string // what it means
 }
+
+// Bounded tells whether Min is the least value.
+func (k *Key) Bounded() bool { return k.Min != 0 || k.Max != 0 || k.NotNegative }
 
 // name is the last part of the path.
 func (k *Key) name() string { return k.Path[strings.LastIndexByte(k.Path, '.')+1:] }

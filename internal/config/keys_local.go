@@ -20,7 +20,7 @@ var topKeys = []Key{
 	{Path: "thread_stack_size", Kind: Int, Strict: "stack", Unit: "B", Place: Local, Effect: OnAgentRestart, Default: 524288, Min: 65536, Env: "THREAD_STACK_SIZE",
 		Doc: "Read for compatibility; has no meaning here."},
 	{Path: "citus", Kind: Section, Strict: "section", Place: Local, Effect: OnAgentRestart, Refused: "Citus is not supported yet", Doc: "Citus cluster."},
-	{Path: "citus.group", Kind: Int, Strict: "*I[0..]!", Place: Local, Effect: OnAgentRestart, Env: "CITUS_GROUP", Doc: "Group number."},
+	{Path: "citus.group", Kind: Int, Strict: "*I[0..]!", Place: Local, Effect: OnAgentRestart, Env: "CITUS_GROUP", NotNegative: true, Doc: "Group number."},
 	{Path: "citus.database", Kind: Text, Strict: "*str", Place: Local, Effect: OnAgentRestart, Env: "CITUS_DATABASE", Doc: "Database."},
 }
 
@@ -30,16 +30,16 @@ var logKeys = []Key{
 	{Path: "log.level", Kind: Text, Strict: "E{DEBUG,INFO,WARN,WARNING,ERROR,FATAL,CRITICAL}", Place: Local, Default: "INFO", Enum: []string{"DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL"}, Env: "LOG_LEVEL",
 		Doc: "Lowest level that is logged."},
 	{Path: "log.traceback_level", Kind: Text, Strict: "e{DEBUG,ERROR}", Place: Local, Default: "ERROR", Enum: []string{"DEBUG", "ERROR"}, Env: "LOG_TRACEBACK_LEVEL",
-		Doc: "Level at which the details of an unexpected error are logged."},
-	{Path: "log.format", Kind: Any, Strict: "format", Schema: `{"anyOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"anyOf":[{"type":"string"},{"type":"object"}]}}]}`, Place: Local, Default: "%(asctime)s %(levelname)s: %(message)s", Env: "LOG_FORMAT",
+		Doc: "Read for compatibility; has no meaning here: an error is one line, always."},
+	{Path: "log.format", Kind: Any, Check: checkFormat, Strict: "format", Schema: `{"anyOf":[{"type":"string"},{"type":"array","minItems":1,"items":{"anyOf":[{"type":"string"},{"type":"object"}]}}]}`, Place: Local, Default: "%(asctime)s %(levelname)s: %(message)s", Env: "LOG_FORMAT",
 		Doc: "Format of a line; for json a list of field names or {field: output name}."},
 	{Path: "log.dateformat", Kind: Text, Strict: "str", Place: Local, Env: "LOG_DATEFORMAT", Doc: "strftime format of the time; default: YYYY-MM-DD HH:MM:SS,mmm in local time."},
 	{Path: "log.static_fields", Kind: Map, Strict: "dict", Place: Local, Env: "LOG_STATIC_FIELDS", Doc: "Constant fields added to each json record."},
-	{Path: "log.max_queue_size", Kind: Int, Strict: "int", Place: Local, Default: 1000, Env: "LOG_MAX_QUEUE_SIZE", Doc: "Records that may wait to be written; more are dropped."},
+	{Path: "log.max_queue_size", Kind: Int, Strict: "int", Place: Local, Default: 1000, Env: "LOG_MAX_QUEUE_SIZE", NotNegative: true, Doc: "Records that may wait to be written; more are dropped."},
 	{Path: "log.dir", Kind: Text, Strict: "str", Place: Local, Env: "LOG_DIR", Doc: "Folder for the file patroni.log; default: standard error."},
 	{Path: "log.mode", Kind: Int, Strict: "I[0..511]!", Place: Local, Max: 511, Env: "LOG_MODE", Doc: "Permissions of log files; default: 0666 less the umask."},
-	{Path: "log.file_size", Kind: Int, Strict: "int", Place: Local, Default: 25000000, Env: "LOG_FILE_SIZE", Doc: "Bytes at which a log file is rotated."},
-	{Path: "log.file_num", Kind: Int, Strict: "int", Place: Local, Default: 4, Env: "LOG_FILE_NUM", Doc: "Rotated files that are kept."},
+	{Path: "log.file_size", Kind: Int, Strict: "int", Place: Local, Default: 25000000, Env: "LOG_FILE_SIZE", NotNegative: true, Doc: "Bytes at which a log file is rotated."},
+	{Path: "log.file_num", Kind: Int, Strict: "int", Place: Local, Default: 4, Env: "LOG_FILE_NUM", NotNegative: true, Doc: "Rotated files that are kept."},
 	{Path: "log.loggers", Kind: Map, Strict: "dict", Place: Local, Env: "LOG_LOGGERS", Doc: "Levels by logger name."},
 	{Path: "log.deduplicate_heartbeat_logs", Kind: Bool, Strict: "bool", Place: Local, Default: false, Env: "LOG_DEDUPLICATE_HEARTBEAT_LOGS",
 		Doc: "Leave out a heartbeat line that equals the one before."},
@@ -74,7 +74,7 @@ var restapiKeys = []Key{
 	{Path: "restapi.allowlist_include_members", Kind: Bool, Strict: "bool", Place: Local, Default: false, Env: "RESTAPI_ALLOWLIST_INCLUDE_MEMBERS", Doc: "Allow the cluster's members too."},
 	{Path: "restapi.http_extra_headers", Kind: Map, Strict: "dict", Place: Local, Env: "RESTAPI_HTTP_EXTRA_HEADERS", Doc: "Headers added to each answer."},
 	{Path: "restapi.https_extra_headers", Kind: Map, Strict: "dict", Place: Local, Env: "RESTAPI_HTTPS_EXTRA_HEADERS", Doc: "The same with TLS; merged over the former."},
-	{Path: "restapi.request_queue_size", Kind: Int, Strict: "I[0..4096]!", Place: Local, Effect: OnAgentRestart, Default: 5, Max: 4096, Env: "RESTAPI_REQUEST_QUEUE_SIZE", Doc: "Length of the listen queue."},
+	{Path: "restapi.request_queue_size", Kind: Int, Strict: "I[0..4096]!", Place: Local, Effect: OnAgentRestart, Default: 5, Max: 4096, Env: "RESTAPI_REQUEST_QUEUE_SIZE", Doc: "Read for compatibility; has no meaning here: the queue has the length that the system allows."},
 	{Path: "restapi.server_tokens", Kind: Text, Strict: "e{minimal,productonly,original}", Place: Local, Default: "Original", Env: "RESTAPI_SERVER_TOKENS",
 		Enum: []string{"Original", "Minimal", "ProductOnly"}, Doc: "What the Server header tells."},
 	{Path: "restapi.thread_pool_size", Kind: Int, Strict: "I[5..]!", Place: Local, Effect: OnAgentRestart, Default: 5, Min: 5, Env: "RESTAPI_THREAD_POOL_SIZE", Doc: "Read for compatibility; has no meaning here."},
@@ -101,15 +101,18 @@ var watchdogKeys = []Key{
 	{Path: "watchdog.driver", Kind: Text, Place: Local, Doc: "testing: device is a named pipe, to which is written what the kernel would be told; anything else: the kernel's."},
 }
 
+// flagSchema is of a flag that takes no text: every text would be true.
+const flagSchema = `{"type":["boolean","null"]}`
+
 var tagKeys = []Key{
 	{Path: "tags", Kind: Section, Strict: "section", Place: Local, Doc: "Tags of this member; others than these are published as they are."},
-	{Path: "tags.nofailover", Kind: Any, Strict: "^bool", Place: Local, Default: false, Doc: "Never lead."},
-	{Path: "tags.failover_priority", Kind: Int, Strict: "^I[0..]!", Place: Local, Default: 1, Doc: "Rank among equal candidates; not above 0: never lead."},
-	{Path: "tags.nosync", Kind: Any, Strict: "^^bool", Place: Local, Default: false, Doc: "Never be a synchronous standby."},
-	{Path: "tags.sync_priority", Kind: Int, Strict: "^^I[0..]!", Place: Local, Default: 1, Doc: "Rank as synchronous standby; not above 0: never."},
-	{Path: "tags.clonefrom", Kind: Any, Strict: "bool", Place: Local, Default: false, Doc: "Preferred source of base backups."},
-	{Path: "tags.noloadbalance", Kind: Any, Strict: "bool", Place: Local, Default: false, Doc: "GET /replica answers 503."},
-	{Path: "tags.nostream", Kind: Any, Strict: "bool", Place: Local, Default: false, Doc: "Never stream; recover from the archive only."},
+	{Path: "tags.nofailover", Kind: Any, Check: checkFlag, Schema: flagSchema, Strict: "^bool", Place: Local, Default: false, Doc: "Never lead."},
+	{Path: "tags.failover_priority", Kind: Int, Strict: "^I[0..]!", Place: Local, Default: 1, NotNegative: true, Doc: "Rank among equal candidates; not above 0: never lead."},
+	{Path: "tags.nosync", Kind: Any, Check: checkFlag, Schema: flagSchema, Strict: "^^bool", Place: Local, Default: false, Doc: "Never be a synchronous standby."},
+	{Path: "tags.sync_priority", Kind: Int, Strict: "^^I[0..]!", Place: Local, Default: 1, NotNegative: true, Doc: "Rank as synchronous standby; not above 0: never."},
+	{Path: "tags.clonefrom", Kind: Any, Check: checkFlag, Schema: flagSchema, Strict: "bool", Place: Local, Default: false, Doc: "Preferred source of base backups."},
+	{Path: "tags.noloadbalance", Kind: Any, Check: checkFlag, Schema: flagSchema, Strict: "bool", Place: Local, Default: false, Doc: "GET /replica answers 503."},
+	{Path: "tags.nostream", Kind: Bool, Strict: "bool", Place: Local, Default: false, Doc: "Never stream; recover from the archive only."},
 	{Path: "tags.replicatefrom", Kind: Text, Strict: "str", Place: Local, Doc: "Member to stream from instead of the leader."},
 	{Path: "tags.*", Kind: Any, Place: Local, Doc: "A tag of your own."},
 }

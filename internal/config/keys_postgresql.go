@@ -1,6 +1,10 @@
 package config
 
-import "strings"
+import (
+	"strings"
+
+	"tamada/internal/cluster"
+)
 
 // postgresqlKeys is the section postgresql, local and dynamic (reference
 // configuration.md 2.9, 3.2).
@@ -36,7 +40,7 @@ var postgresqlKeys = []Key{
 	{Path: "postgresql.pg_hba", Kind: Strings, Strict: "[str]", StrictDCS: "[str]", Place: Both, Doc: "Content of pg_hba.conf."},
 	{Path: "postgresql.pg_ident", Kind: Strings, Strict: "[str]", StrictDCS: "[str]", Place: Both, Doc: "Content of pg_ident.conf."},
 	{Path: "postgresql.recovery_conf", Kind: Map, Place: Both, Doc: "Recovery parameters of a standby."},
-	{Path: "postgresql.pg_ctl_timeout", Kind: Int, Strict: "I[0..]", StrictDCS: "I[0..]", Unit: "s", Place: Both, Default: 60, Doc: "Seconds to wait for a start."},
+	{Path: "postgresql.pg_ctl_timeout", Kind: Int, Strict: "I[0..]", StrictDCS: "I[0..]", Unit: "s", Place: Both, Default: 60, NotNegative: true, Doc: "Seconds to wait for a start."},
 	{Path: "postgresql.use_pg_rewind", Kind: Bool, Strict: "bool", StrictDCS: "bool", Place: Both, Default: false, Doc: "Use pg_rewind on a diverged former primary."},
 	{Path: "postgresql.rewind", Kind: Options, Strict: "[str|dict]", StrictDCS: "[str|dict]", Place: Both, Doc: "Further options of pg_rewind."},
 	{Path: "postgresql.remove_data_directory_on_rewind_failure", Kind: Bool, Place: Both, Default: false, Doc: "Make the replica anew when pg_rewind failed."},
@@ -86,35 +90,45 @@ func authenticationKeys() []Key {
 		for _, name := range credentialNames {
 			rows = append(rows, Key{Path: "postgresql.authentication." + user + "." + name, Kind: Text, Place: Local, Strict: map[string]string{"username": "*str", "password": "str"}[name],
 				Required: name == "username" && user != "superuser", Secret: strings.HasSuffix(name, "password"),
-				Env: strings.ToUpper(user + "_" + name), Doc: "Connection setting " + name + "."})
+				Env: strings.ToUpper(user + "_" + name), Doc: credentialDoc(user, name)})
 		}
 	}
 	return rows
 }
 
+func credentialDoc(user, name string) string {
+	switch name {
+	case "username":
+		return "Name of the " + user + " user."
+	case "password":
+		return "Its password."
+	}
+	return "The same as libpq's " + name + "."
+}
+
 // dynamicKeys stand in the store's document and in bootstrap.dcs (reference
 // configuration.md 3).
 var dynamicKeys = []Key{
-	{Path: "ttl", Kind: Seconds, StrictDCS: "I[20..]", Place: Dynamic, Default: 30, Min: 4, Doc: "Seconds that a leader key lives without renewal; below 20 only while every member has a guardian, else 20."},
-	{Path: "loop_wait", Kind: Seconds, StrictDCS: "I[1..]", Place: Dynamic, Default: 10, Min: 1, Doc: "Longest sleep of the agent's loop in seconds."},
-	{Path: "retry_timeout", Kind: Seconds, StrictDCS: "I[3..]", Place: Dynamic, Default: 10, Min: 1, Doc: "Seconds that operations on the store and PostgreSQL are retried; below 3 only while every member has a guardian, else 3."},
-	{Path: "maximum_lag_on_failover", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 1048576, Doc: "Bytes that a replica may lag and still be promoted."},
+	{Path: "ttl", Kind: Seconds, StrictDCS: "I[20..]", Place: Dynamic, Default: 30, Min: cluster.GuardedFloors.TTL, Doc: "Seconds that a leader key lives without renewal. Below 20 only while every member has a guardian."},
+	{Path: "loop_wait", Kind: Seconds, StrictDCS: "I[1..]", Place: Dynamic, Default: 10, Min: cluster.GuardedFloors.LoopWait, Doc: "Longest sleep of the agent's loop in seconds."},
+	{Path: "retry_timeout", Kind: Seconds, StrictDCS: "I[3..]", Place: Dynamic, Default: 10, Min: cluster.GuardedFloors.RetryTimeout, Doc: "Seconds that operations on the store and PostgreSQL are retried. Below 3 only while every member has a guardian."},
+	{Path: "maximum_lag_on_failover", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 1048576, NotNegative: true, Doc: "Bytes that a replica may lag and still be promoted."},
 	{Path: "maximum_lag_on_syncnode", Kind: Int, StrictDCS: "I[-1..]", Place: Dynamic, Default: -1, Min: -1, Doc: "Bytes that a synchronous standby may lag."},
-	{Path: "primary_race_backoff", Kind: Int, Place: Dynamic, Default: 0, Doc: "Seconds to wait while the old primary still sends WAL."},
-	{Path: "max_timelines_history", Kind: Int, Place: Dynamic, Default: 0, Doc: "Lines kept in the history; 0: all."},
-	{Path: "primary_start_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 300, Doc: "Seconds that a primary may recover before a failover."},
-	{Path: "master_start_timeout", Kind: Int, Place: Dynamic, Doc: "Older name of primary_start_timeout."},
-	{Path: "primary_stop_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 0, Doc: "Seconds before a stop is escalated in synchronous mode."},
-	{Path: "primary_hang_timeout", Kind: Seconds, Unit: "s", Place: Dynamic, Doc: "Time that a primary's PostgreSQL may take no new connection, or its disk no write, before another member takes over; 0: never. Default: two thirds of ttl. Ours."},
-	{Path: "primary_crash_limit", Kind: Int, Place: Dynamic, Default: 5, Doc: "Crashes within ten minutes after which another member takes over from a primary; 0: no limit. Ours."},
-	{Path: "master_stop_timeout", Kind: Int, Place: Dynamic, Doc: "Older name of primary_stop_timeout."},
+	{Path: "primary_race_backoff", Kind: Int, Place: Dynamic, Default: 0, NotNegative: true, Doc: "Seconds to wait while the old primary still sends WAL."},
+	{Path: "max_timelines_history", Kind: Int, Place: Dynamic, Default: 0, NotNegative: true, Doc: "Lines kept in the history; 0: all."},
+	{Path: "primary_start_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 300, NotNegative: true, Doc: "Seconds that a primary may recover before a failover."},
+	{Path: "master_start_timeout", Kind: Int, Place: Dynamic, NotNegative: true, Doc: "Older name of primary_start_timeout."},
+	{Path: "primary_stop_timeout", Kind: Int, StrictDCS: "I[0..]", Place: Dynamic, Default: 0, NotNegative: true, Doc: "Seconds before a stop is escalated in synchronous mode."},
+	{Path: "primary_hang_timeout", Kind: Seconds, Unit: "s", Place: Dynamic, NotNegative: true, Doc: "Time that a primary's PostgreSQL may take no new connection, or its disk no write, before another member takes over; 0: never. Default: two thirds of ttl. Ours."},
+	{Path: "primary_crash_limit", Kind: Int, Place: Dynamic, Default: 5, NotNegative: true, Doc: "Crashes within ten minutes after which another member takes over from a primary; 0: no limit. Ours."},
+	{Path: "master_stop_timeout", Kind: Int, Place: Dynamic, NotNegative: true, Doc: "Older name of primary_stop_timeout."},
 	{Path: "synchronous_mode", Kind: Any, Schema: `{"anyOf":[{"type":"boolean"},{"enum":["on","off","true","false","yes","no","quorum"]}]}`, StrictDCS: "sync", Place: Dynamic, Default: false, Doc: "true, false or quorum."},
 	{Path: "synchronous_mode_strict", Kind: Bool, StrictDCS: "bool", Place: Dynamic, Default: false, Doc: "Never commit without a synchronous standby."},
 	{Path: "synchronous_node_count", Kind: Int, StrictDCS: "I[1..]", Place: Dynamic, Default: 1, Min: 1, Doc: "Number of synchronous standbys."},
 	{Path: "failsafe_mode", Kind: Bool, Place: Dynamic, Default: false, Doc: "Keep the primary when the store is lost and all members agree."},
 	{Path: "check_timeline", Kind: Bool, Place: Dynamic, Default: false, Doc: "Only a node on the newest timeline may be promoted."},
 	{Path: "pause", Kind: Bool, Place: Dynamic, Default: false, Doc: "Maintenance mode."},
-	{Path: "member_slots_ttl", Kind: Seconds, StrictDCS: "I[0..]", Unit: "s", Place: Dynamic, Default: 1800, Doc: "Time that the slot of an absent member is kept."},
+	{Path: "member_slots_ttl", Kind: Seconds, StrictDCS: "I[0..]", Unit: "s", Place: Dynamic, Default: 1800, NotNegative: true, Doc: "Time that the slot of an absent member is kept."},
 	{Path: "slots", Kind: Map, Place: Dynamic, Doc: "Permanent replication slots by name (lower-case letters, digits and _).", Schema: slotsSchema},
 	{Path: "slots.*.type", Kind: Text, Place: Dynamic, Enum: []string{"physical", "logical"}, Doc: "Kind of slot; logical when database and plugin are given, else physical."},
 	{Path: "slots.*.database", Kind: Text, Place: Dynamic, Doc: "Database of a logical slot."},
@@ -122,10 +136,10 @@ var dynamicKeys = []Key{
 	{Path: "slots.*.cluster_type", Kind: Text, Place: Dynamic, Enum: []string{"primary", "standby"}, Doc: "primary: only while the cluster is none of standbys; standby: only then."},
 	{Path: "permanent_replication_slots", Kind: Map, Place: Dynamic, Doc: "Older name of slots.", Schema: slotsSchema},
 	{Path: "permanent_slots", Kind: Map, Place: Dynamic, Doc: "Older name of slots.", Schema: slotsSchema},
-	{Path: "ignore_slots", Kind: Any, Place: Dynamic, Schema: `{"type":"array","items":{"type":"object"}}`, Doc: "Matchers of slots that are left alone."},
+	{Path: "ignore_slots", Kind: Any, Check: checkIgnore, Place: Dynamic, Schema: `{"type":"array","items":{"type":"object"}}`, Doc: "Matchers of slots that are left alone."},
 	{Path: "standby_cluster", Kind: Section, StrictDCS: "section", Place: Dynamic, Doc: "Be a standby of another cluster."},
 	{Path: "standby_cluster.host", Kind: Text, StrictDCS: "?str", Place: Dynamic, Doc: "Where to stream from."},
-	{Path: "standby_cluster.port", Kind: Int, StrictDCS: "?I[..65535]!", Place: Dynamic, Doc: "Its port."},
+	{Path: "standby_cluster.port", Kind: Int, StrictDCS: "?I[..65535]!", Place: Dynamic, Max: 65535, Doc: "Its port."},
 	{Path: "standby_cluster.primary_slot_name", Kind: Text, StrictDCS: "str", Place: Dynamic, Doc: "Slot there."},
 	{Path: "standby_cluster.create_replica_methods", Kind: Strings, StrictDCS: "[str]", Place: Dynamic, Doc: "Ways of making the standby leader."},
 	{Path: "standby_cluster.restore_command", Kind: Text, StrictDCS: "?str", Place: Dynamic, Doc: "Command that fetches WAL from the archive."},

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -24,6 +23,10 @@ func Load(path string, environ []string) (*Config, error) {
 	}
 	return build(doc, warnings, environ)
 }
+
+// NotADict is the text of the problem of a source that holds no mapping, in the
+// reference's words.
+const NotADict = "does not contain a dict"
 
 // LoadClient reads the configuration for a command-line tool: the same sources,
 // but only the cluster's name, the store, ctl and restapi's credentials are
@@ -53,7 +56,7 @@ func read(path string, environ []string) (*Document, []Problem, error) {
 			doc, err := readFile(path)
 			return overlay(doc, environ, err)
 		case !errors.Is(err, fs.ErrNotExist):
-			return nil, nil, fmt.Errorf("read configuration: %w", err)
+			return nil, nil, unreadable(path, err)
 		}
 	}
 	if v := variables(environ)["CONFIGURATION"]; v.value != "" {
@@ -68,40 +71,61 @@ func read(path string, environ []string) (*Document, []Problem, error) {
 	return doc, warnings, err
 }
 
-// overlay patches the environment over what the files hold.
+// overlay patches the environment over what the files hold. Of files with
+// mistakes there may be a document all the same: [Validate] goes on with it.
 func overlay(doc *Document, environ []string, err error) (*Document, []Problem, error) {
-	if err != nil {
+	if doc == nil {
 		return nil, nil, err
 	}
 	env, warnings := fromEnvironment(environ)
 	doc.patch(env)
-	return doc, warnings, nil
+	return doc, warnings, err
+}
+
+// unreadable is the error about a source that cannot be read at all.
+func unreadable(path string, err error) error {
+	var cause *fs.PathError
+	text, hint := err.Error(), ""
+	if errors.As(err, &cause) {
+		text = cause.Err.Error()
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "it must be readable for the user that the agent runs as, and for nobody else: it may hold passwords"
+	}
+	return Errors{{Pos: Pos{Source: path}, Text: "cannot be read: " + text, Hint: hint}}
 }
 
 func readFile(path string) (*Document, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("read configuration: %w", err)
+		return nil, unreadable(path, err)
 	}
 	return parseDocument(path, data)
 }
 
-// parseDocument reads one source, which must hold a mapping.
+// parseDocument reads one source, which must hold a mapping. Mistakes that leave
+// a document that can be checked further, such as a key given twice, are returned
+// together with it.
 func parseDocument(source string, data []byte) (*Document, error) {
 	p := parseYAML(source, data)
-	if len(p.problems) > 0 {
-		return nil, Errors(p.problems)
-	}
+	doc := newDocument()
+	doc.pos[""] = Pos{source, 1, 1}
 	switch v := p.value.(type) {
 	case *cluster.Object:
 		if v.Len() > 0 {
-			return &Document{Root: v, pos: p.pos, joined: p.joined}, nil
+			doc = &Document{Root: v, pos: p.pos, joined: p.joined, respelled: p.respelled}
 		}
 	case nil:
 	default:
-		return nil, Errors{{Pos: p.pos[""], Text: "does not contain a mapping of keys to values", Hint: `a line is "key: value", with a blank behind the colon`}}
+		p.add(p.pos[""], "", NotADict, `a line is "key: value", with a blank behind the colon`)
 	}
-	return &Document{Root: &cluster.Object{}, pos: map[string]Pos{"": {source, 1, 1}}}, nil
+	switch {
+	case len(p.problems) == 0:
+		return doc, nil
+	case doc.Root.Len() == 0:
+		return nil, Errors(p.problems)
+	}
+	return doc, Errors(p.problems)
 }
 
 // readFolder patches the folder's files one onto the other, in the order of
@@ -109,7 +133,7 @@ func parseDocument(source string, data []byte) (*Document, error) {
 func readFolder(path string, environ []string) (*Document, []Problem, error) {
 	entries, err := os.ReadDir(path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("read configuration: %w", err)
+		return nil, nil, unreadable(path, err)
 	}
 	var problems Errors
 	doc := newDocument()
@@ -119,21 +143,29 @@ func readFolder(path string, environ []string) (*Document, []Problem, error) {
 		if !slices.Contains([]string{".yml", ".yaml"}, filepath.Ext(e.Name())) || !isRegular(file) {
 			continue
 		}
-		part, err := readFile(file)
-		var list Errors
-		switch {
-		case errors.As(err, &list):
-			problems = append(problems, list...)
-		case err != nil:
-			return nil, nil, err
-		default:
-			doc.patch(part)
-		}
+		problems = append(problems, doc.add(file)...)
 	}
 	if len(problems) > 0 {
-		return nil, nil, problems
+		return overlay(doc, environ, problems)
 	}
 	return overlay(doc, environ, nil)
+}
+
+// add patches a file over the document and returns what is wrong with it. One
+// that holds nothing is half a configuration: something was lost on the way.
+func (d *Document) add(file string) (problems Errors) {
+	part, err := readFile(file)
+	if err != nil && !errors.As(err, &problems) {
+		problems = Errors{{Pos: Pos{Source: file}, Text: err.Error()}}
+	}
+	if part == nil {
+		return problems
+	}
+	if part.Root.Len() == 0 {
+		return Errors{{Pos: part.Pos(""), Text: NotADict, Hint: "the file is empty: fill it, or remove it"}}
+	}
+	d.patch(part)
+	return problems
 }
 
 // isRegular follows links: that is how ConfigMaps are mounted.

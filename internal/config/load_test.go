@@ -125,7 +125,8 @@ func TestEachMistakeIsReportedWhereItStands(t *testing.T) {
 		{"no name", change("name: pg-a\n", ""), "name: is missing"},
 		{"scope is a list", change("scope: batman", "scope: [batman]"), "node.yml:1:1: scope: found a list, expected a text"},
 		{"boolean as name", change("name: pg-a", "name: on"), "node.yml:2:1: name: found true, expected a text (on, off, yes and no must be quoted"},
-		{"no port", change("listen: 127.0.0.1:8008", "listen: 127.0.0.1"), `node.yml:4:3: restapi.listen: "127.0.0.1" has no port`},
+		{"no port", change("listen: 127.0.0.1:8008", "listen: 127.0.0.1"), `node.yml:4:3: restapi.listen: "127.0.0.1" has no port, expected HOST:PORT (Invalid "restapi" config: expected <HOST>:<PORT> for "listen", but got "127.0.0.1")`},
+		{"no listen", change("  listen: 127.0.0.1:8008\n", ""), `restapi.listen: is missing, expected HOST:PORT (Can not find "restapi.listen" config)`},
 		{"half of the credentials", change("{username: patroni, password: rest-secret}", "{username: patroni}"), "node.yml:5:3: restapi.authentication.password: is missing"},
 		{"no store", change("etcd3:\n  hosts: 127.0.0.1:2379,127.0.0.2:2379\n", ""), "etcd3: Can not find suitable configuration of distributed configuration store"},
 		{"store not yet", change("etcd3:", "consul:"), "node.yml:6:1: consul: this store is not supported yet"},
@@ -332,3 +333,28 @@ func TestURLCarriesCredentialsButTheSectionWins(t *testing.T) {
 }
 
 func sprint(format string, v any) string { return fmt.Sprintf(format, v) }
+
+// The YAML library names the beginning of the section, or the end of the file.
+func TestSyntaxErrorsPointAtTheLine(t *testing.T) {
+	t.Parallel()
+	const begin = "scope: a\npostgresql:\n  listen: a:1\n  authentication:\n    superuser: {username: x}\n"
+	const end = "  pg_hba:\n  - a\n  - b\nname: n\ntags:\n  a: b\n"
+	for line, want := range map[string]string{
+		"   data_dir: /x\n":         "6:4: the YAML cannot be read: did not find expected key",
+		"  data_dir: \"/x\n":        "6:3: the YAML cannot be read: found unexpected end of stream",
+		"  data_dir: '/x\n":         "6:3: the YAML cannot be read: found unexpected end of stream",
+		"  data_dir: [a, b\n":       "6:3: the YAML cannot be read: did not find expected ',' or ']'",
+		"  data_dir: /x: y\n":       "6:3: the YAML cannot be read: mapping values are not allowed",
+		"  data_dir: /x\n - a\n":    "7:2: the YAML cannot be read: did not find expected key",
+		"  - a\n":                   "6:3: the YAML cannot be read: did not find expected key",
+		"  data_dir: @x\n":          "6:3: the YAML cannot be read: found character that cannot start any token",
+		"  data_dir: \"a\\d\"\n":    "6:3: the YAML cannot be read: found unknown escape character",
+		"---\n":                     "6:1: the YAML cannot be read: a second document begins",
+		"  data_dir: 'a\n\n  b'x\n": "8:3: the YAML cannot be read: did not find expected key",
+	} {
+		_, err := parseDocument("x", []byte(begin+line+end))
+		if err == nil || !strings.HasPrefix(err.Error(), "x:"+want) || !strings.HasSuffix(err.Error(), ")") {
+			t.Errorf("%q: got %v, want %s", line, err, want)
+		}
+	}
+}

@@ -119,5 +119,10 @@ func Unsupported(doc *cluster.Object) []string {
 	if probe("standby_cluster").StandbyCluster != nil {
 		list = append(list, "standby_cluster: standby clusters are not supported yet")
 	}
+	for _, key := range []string{"permanent_replication_slots", "permanent_slots", "slots"} {
+		if doc.Object(key).Len() > 0 {
+			list = append(list, key+": permanent replication slots are not supported yet (they are left alone, but not made)")
+		}
+	}
 	return list
 }

@@ -130,10 +130,13 @@ func TestUnsupportedNamesEachKey(t *testing.T) {
 		`{}`:                            "",
 		`{"synchronous_mode":true}`:     "synchronous_mode",
 		`{"synchronous_mode":"quorum"}`: "synchronous_mode",
-		`{"synchronous_mode":"off","pause":"no"}`:             "",
-		`{"ttl":"x","pause":true,"failsafe_mode":"on"}`:       "",
-		`{"standby_cluster":{"host":"","create_x":1}}`:        "",
-		`{"standby_cluster":{"port":1},"synchronous_mode":1}`: "synchronous_mode standby_cluster",
+		`{"synchronous_mode":"off","pause":"no"}`:                               "",
+		`{"ttl":"x","pause":true,"failsafe_mode":"on"}`:                         "",
+		`{"standby_cluster":{"host":"","create_x":1}}`:                          "",
+		`{"standby_cluster":{"port":1},"synchronous_mode":1}`:                   "synchronous_mode standby_cluster",
+		`{"slots":{},"permanent_slots":null,"ignore_slots":[{}]}`:               "",
+		`{"slots":{"a":null}}`:                                                  "slots",
+		`{"permanent_replication_slots":{"a":null},"permanent_slots":{"b":{}}}`: "permanent_replication_slots permanent_slots",
 	} {
 		var keys []string
 		for _, line := range Unsupported(mustObject(t, doc)) {

@@ -63,7 +63,7 @@ func (r reader) integer(name string) int {
 	if v, ok := cluster.ParseInt(r.o.Value(name), k.Unit); ok {
 		n = int(v)
 	}
-	if k.Min != 0 || k.Max != 0 {
+	if k.Bounded() {
 		n = max(n, k.Min)
 	}
 	if k.Max != 0 {

@@ -46,6 +46,23 @@ func (c *checker) unknown(path, name string, v any, t *keyTree) {
 	}
 }
 
+// ownTag warns of a tag of the operator's own that looks like one of ours with a
+// slip in it: everybody may invent tags, so it would go unnoticed.
+func (c *checker) ownTag(path, name string, t *keyTree) {
+	if !strings.HasPrefix(path, "tags.") || t.children[name] != nil {
+		return
+	}
+	var known []string
+	for _, k := range t.order {
+		if k != "*" {
+			known = append(known, k)
+		}
+	}
+	if near := Nearest(name, known); near != "" {
+		c.warn(path, "is a tag of your own", "did you mean tags."+near+"?")
+	}
+}
+
 // namedAsMethod tells whether the configuration itself refers to a section.
 func (c *checker) namedAsMethod(name string) bool {
 	for _, path := range []string{"postgresql.create_replica_methods", "postgresql.create_replica_method",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -42,12 +43,15 @@ type parsed struct {
 	pos      map[string]Pos
 	problems []Problem
 	joined   []string // paths of texts that go on in a further line beginning with a dash
-	lines    [][]byte
-	values   int
+	// respelled are numbers that were written otherwise than they are, by path:
+	// 0123 is 83.
+	respelled map[string]string
+	lines     [][]byte
+	values    int
 }
 
 func parseYAML(source string, data []byte) (p *parsed) {
-	p = &parsed{source: source, pos: map[string]Pos{}}
+	p = &parsed{source: source, pos: map[string]Pos{}, respelled: map[string]string{}}
 	if len(data) > maxYAMLBytes {
 		p.add(Pos{Source: source}, "", fmt.Sprintf("is larger than %d bytes", maxYAMLBytes), "")
 		return p
@@ -55,7 +59,7 @@ func parseYAML(source string, data []byte) (p *parsed) {
 	p.lines = bytes.Split(data, []byte("\n"))
 	root, err := yamlNode(data)
 	if err != nil {
-		p.syntaxError(data, err)
+		p.syntaxError(err)
 		return p
 	}
 	if root != nil && len(root.Content) > 0 {
@@ -98,14 +102,15 @@ var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
 // syntaxError reports what the parser did not understand. The library gives a
 // line at most; the column is where that line's text begins.
-func (p *parsed) syntaxError(data []byte, err error) {
+func (p *parsed) syntaxError(err error) {
 	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
 	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = strings.TrimPrefix(err.Error(), m[0])
 	}
 	hint := ""
-	lines := bytes.Split(data, []byte("\n"))
+	lines := p.lines
+	line = culprit(lines, err, line)
 	// The reported line may be the one before or after the culprit.
 	for i := max(line-2, 0); i < min(line+1, len(lines)); i++ {
 		if bytes.ContainsRune(indentation(lines[i]), '\t') {
@@ -130,14 +135,69 @@ func (p *parsed) syntaxError(data []byte, err error) {
 		line, text, hint = aliasLine(lines, line), "a value refers to an anchor that does not exist", "a text that begins with * must be quoted"
 	case hint == "" && strings.Contains(text, "unexpected end of stream"):
 		hint = "is a quote or a bracket not closed?"
-	case hint == "" && strings.Contains(text, "mapping values are not allowed"):
-		hint = `check the indentation; a text that contains ": " must be quoted`
+	case hint == "":
+		for said, what := range yamlHints {
+			if strings.Contains(text, said) {
+				hint = what
+			}
+		}
 	}
 	column := 1
 	if line <= len(lines) {
 		column += len(indentation(lines[line-1]))
 	}
 	p.add(Pos{p.source, line, column}, "", "the YAML cannot be read: "+text, hint)
+}
+
+// culprit finds the line that the parser stumbled over: what it names may be
+// where the section around it began, or the end of the file. Up to the line before,
+// the text is good, or ends in the middle of something.
+func culprit(lines [][]byte, err error, otherwise int) int {
+	size := len(lines)
+	for _, l := range lines {
+		size += len(l)
+	}
+	if size > maxSearched {
+		return otherwise // it is parsed again and again
+	}
+	fails := func(n int) bool { // the first n lines, with the same error
+		_, e := yamlNode(bytes.Join(lines[:n], []byte("\n")))
+		return e != nil && yamlLine.ReplaceAllString(e.Error(), "") == yamlLine.ReplaceAllString(err.Error(), "")
+	}
+	if !strings.Contains(err.Error(), "unexpected end of stream") {
+		n := 1 + sort.Search(len(lines), func(i int) bool { return fails(i + 1) })
+		if n > len(lines) {
+			return otherwise
+		}
+		return n
+	}
+	// Everything behind a quote that is not closed fails.
+	for n := len(lines); n > max(0, len(lines)-maxQuoted); n-- {
+		if !fails(n - 1) {
+			return n
+		}
+	}
+	return otherwise
+}
+
+const (
+	maxSearched = 64 << 10 // bytes in which a mistake's line is looked for
+	maxQuoted   = 100      // lines in which the beginning of a text that does not end is looked for
+)
+
+// yamlHints tell what the library's words mostly mean.
+var yamlHints = map[string]string{
+	"mapping values are not allowed": `check the indentation; a text that contains ": " must be quoted`,
+	"did not find expected ',' or":   "is a bracket not closed?",
+	"expected node content":          "a value, or a closing bracket, is missing",
+	"did not find expected key":      "check the indentation: the keys of a section begin in the same column",
+	"did not find expected '-'":      "check the indentation: the items of a list begin in the same column",
+	"could not find expected ':'":    `a line is "key: value", or begins with "- " in a list`,
+	"cannot start any token":         "a text that begins with @, % or a backquote must be quoted",
+	"found unknown escape character": "within double quotes a backslash is written twice; within single quotes it is what it is",
+	"found unexpected document":      "only one document is expected: remove the line ...",
+	"a second document begins":       "remove the line ---, or what stands before it",
+	"expected <document start>":      "only one document is expected: remove the line ... and what follows",
 }
 
 // gluedKey is "key:value", which is a text and no key.
@@ -294,6 +354,9 @@ func (p *parsed) scalar(n *yaml.Node, path string, at Pos) any {
 		p.joined = append(p.joined, path)
 	}
 	v := ResolveScalar(n.Value)
+	if num, ok := v.(json.Number); ok && string(num) != n.Value {
+		p.respelled[path] = n.Value
+	}
 	if n.Style&yaml.TaggedStyle == 0 {
 		return v
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -77,7 +78,7 @@ func (e *configEditor) run(cmd *cobra.Command, args []string) error {
 		}
 		return nil
 	}
-	if err := e.sensible(changed); err != nil {
+	if err := e.sensible(view, changed); err != nil {
 		return err
 	}
 	if yes, err := e.agreed(cmd.Context(), view.Config.Doc, changed); err != nil || !yes {
@@ -221,20 +222,35 @@ func sameTyped(x, y any) bool {
 }
 
 // sensible refuses times that do not fit, which agents would silently change,
-// and warns of other values that they would not use. The reference's tool
-// writes anything.
-func (e *configEditor) sensible(doc *cluster.Object) error {
+// and what is not supported yet, for which they would refuse the whole document.
+// It warns of other new values that they would not use. The reference's tool writes
+// anything.
+func (e *configEditor) sensible(view *cluster.Cluster, doc *cluster.Object) error {
 	if e.Program != "tamada" {
 		return nil
 	}
-	if p := config.CheckTimes(doc); len(p) > 0 {
+	before := config.Unsupported(view.Config.Doc)
+	for _, text := range config.Unsupported(doc) {
+		if !slices.Contains(before, text) {
+			return refuse("The configuration was not changed: %s", text)
+		}
+	}
+	floors := cluster.FloorsFor(view)
+	if p := config.CheckTimes(doc, floors); len(p) > 0 {
 		text := p[0].Path + ": " + p[0].Text
 		if p[0].Hint != "" {
 			text += " (" + p[0].Hint + ")"
 		}
 		return refuse("The configuration was not changed: %s", text)
 	}
-	for _, p := range config.CheckDynamic(doc) {
+	known := config.CheckDynamic(view.Config.Doc, floors)
+	for _, p := range config.CheckDynamic(doc, floors) {
+		if slices.Contains(known, p) {
+			continue
+		}
+		if p.Hint != "" {
+			p.Text += " (" + p.Hint + ")"
+		}
 		e.warn("%s: %s", p.Path, p.Text)
 	}
 	return nil

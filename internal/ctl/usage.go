@@ -103,6 +103,8 @@ func flagProblem(cmd *cobra.Command, err error) error {
 		return usage(cmd, "Invalid value for %s: %s", optionNames(f), invalid.Unwrap())
 	case errors.As(err, &syntax):
 		return usage(cmd, "%s", syntax.Error())
+	case err != nil && strings.Contains(err.Error(), " arg(s), "): // cobra has no type for it
+		return usage(cmd, "A wrong number of arguments: %s.", err)
 	}
 	return err
 }

@@ -66,6 +66,7 @@ type Policy struct {
 
 	binary  string // program of the agents to start; "": the one at hand
 	upgrade *upgrade
+	waiting *waitingUpgrade
 }
 
 // upgrade is the replacement of the agent by another version in progress.
@@ -74,6 +75,7 @@ type upgrade struct {
 	before string // the one to go back to
 	letGo  Instant
 	begun  bool    // the new agent was started
+	since  Instant // when
 	by     Instant // when it must have shown that it works
 }
 
@@ -247,8 +249,9 @@ func (p *Policy) Handle(now Instant, ev Event) []Effect {
 func (p *Policy) hello(now Instant, ev Hello) []Effect {
 	p.greeted = true
 	p.signed(now, firstSign)
+	p.limitUpgrade()
 	if !ev.Adopted {
-		return nil
+		return p.greetedWhileWaiting(now)
 	}
 	p.agent, p.started, p.leaving, p.killedAt = true, now, false, 0
 	if ev.Armed != nil && now < ev.Armed.Deadline && !p.fencing {
@@ -258,7 +261,7 @@ func (p *Policy) hello(now Instant, ev Hello) []Effect {
 	if p.ending {
 		return []Effect{StopAgent{}}
 	}
-	return nil
+	return p.greetedWhileWaiting(now)
 }
 
 // signed notes a sign of life. While the service stops there is no limit.
@@ -281,6 +284,7 @@ func (p *Policy) arm(now Instant, ev ArmedMsg) []Effect {
 		a.Deadline = max(a.Deadline, p.armed.Deadline)
 	}
 	p.armed = &a
+	p.limitUpgrade()
 	return []Effect{Ack{ev.Seq}}
 }
 
@@ -354,7 +358,8 @@ func (p *Policy) tick(now Instant) []Effect {
 		p.agent = true // until AgentStarted confirms or AgentExited denies it
 		p.started, p.greeted = now, false
 		if p.upgrade != nil && !p.upgrade.begun {
-			p.upgrade.begun, p.upgrade.by = true, now+probation
+			p.upgrade.begun, p.upgrade.since = true, now
+			p.limitUpgrade() // it has not greeted
 			p.binary = p.upgrade.binary
 		}
 		effects = append(effects, StartAgent{p.binary})
@@ -381,6 +386,9 @@ func (p *Policy) WakeAt() Instant {
 	}
 	if p.agent && p.killedAt == 0 {
 		sooner(p.signBy)
+	}
+	if p.waiting != nil {
+		sooner(p.waiting.until)
 	}
 	if u := p.upgrade; u != nil {
 		switch {

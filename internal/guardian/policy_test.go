@@ -69,6 +69,27 @@ func TestPolicy(t *testing.T) {
 			{102, Upgrade{"/new"}, "[LetGo]"}, {106.9, Tick{}, "[]"}, {107, Tick{}, "[KillAgent]"}, {107, AgentExited{}, "[StartAgent]"}}},
 		{"a new version that ends is given up for the old one", []step{
 			{102, Upgrade{"/new"}, "[LetGo]"}, {102.1, AgentExited{}, "[StartAgent]"}, {102.1, AgentStarted{}, "[]"}, {103, AgentExited{}, "[Upgraded StartAgent]"}}},
+		{"an upgrade waits for an agent that is only just starting", []step{
+			{101, AgentExited{}, "[StartAgent]"}, {101, AgentStarted{}, "[]"}, {101.1, Upgrade{"/new"}, "[]"}, {101.2, Hello{}, "[LetGo]"},
+			{101.3, AgentExited{}, "[StartAgent]"}}},
+		{"not for ever", []step{
+			{101, AgentExited{}, "[StartAgent]"}, {101, AgentStarted{}, "[]"}, {101.1, Upgrade{"/new"}, "[]"}, {106, Tick{}, "[]"}, {106.2, Tick{}, "[Upgraded]"}, {106.3, Hello{}, "[]"}}},
+		{"a new version that hangs is given up in time for the old one to renew the lease", []step{
+			{101, arm(1, 115), "[Ack{1}]"}, {102, Upgrade{"/new"}, "[LetGo]"}, {102.1, AgentExited{}, "[StartAgent]"}, {102.1, AgentStarted{}, "[]"},
+			{102.2, Hello{}, "[]"}, {109.9, Tick{}, "[]"}, {110, Tick{}, "[Upgraded KillAgent]"}, {110.1, AgentExited{}, "[StartAgent]"}}},
+		{"one that does not even greet is given up sooner", []step{
+			{102, Upgrade{"/new"}, "[LetGo]"}, {102.1, AgentExited{}, "[StartAgent]"}, {102.1, AgentStarted{}, "[]"}, {105, Tick{}, "[]"}, {105.1, Tick{}, "[Upgraded KillAgent]"}}},
+		{"also when the lease is short", []step{
+			{101, arm(1, 105), "[Ack{1}]"}, {102, Upgrade{"/new"}, "[LetGo]"}, {102, AgentExited{}, "[StartAgent]"}, {102, AgentStarted{}, "[]"},
+			{103.4, Tick{}, "[]"}, {103.5, Tick{}, "[Upgraded KillAgent]"}, {103.6, AgentExited{}, "[StartAgent]"}}},
+		{"one that renews and does not come to work has its full time", []step{
+			{101, arm(1, 115), "[Ack{1}]"}, {102, Upgrade{"/new"}, "[LetGo]"}, {102.1, AgentExited{}, "[StartAgent]"}, {102.1, AgentStarted{}, "[]"},
+			{102.2, Hello{}, "[]"}, {102.2, Sign{time.Hour}, "[]"}, {105, arm(1, 135), "[Ack{1}]"}, {117, Tick{}, "[]"}, {117.1, Tick{}, "[Upgraded KillAgent]"}}},
+		{"agents that crash a while after their start back off too", []step{
+			{101, AgentExited{}, "[StartAgent]"}, {101, AgentStarted{}, "[]"}, {101.1, Hello{}, "[]"}, {101.1, Sign{time.Hour}, "[]"}, {102, Works{}, "[]"},
+			{106, AgentExited{}, "[]"}, {106.25, Tick{}, "[StartAgent]"}, {106.25, AgentStarted{}, "[]"}, {106.3, Hello{}, "[]"}, {106.3, Sign{time.Hour}, "[]"},
+			{107, Works{}, "[]"}, {110, AgentExited{}, "[]"}, {110.4, Tick{}, "[]"}, {110.5, Tick{}, "[StartAgent]"}, {110.5, AgentStarted{}, "[]"},
+			{110.6, Sign{time.Hour}, "[]"}, {150, AgentExited{}, "[StartAgent]"}}},
 		{"a new version that does not come to work is given up for the old one", []step{
 			{102, Upgrade{"/new"}, "[LetGo]"}, {102.1, AgentExited{}, "[StartAgent]"}, {102.1, AgentStarted{}, "[]"}, {102.2, Hello{}, "[]"}, {102.2, Sign{time.Hour}, "[]"},
 			{117, Tick{}, "[]"}, {117.1, Tick{}, "[Upgraded KillAgent]"}, {117.2, AgentExited{}, "[StartAgent]"}}},

@@ -195,6 +195,10 @@ func (p *process) read(c *net.UnixConn) {
 		if err != nil && m.Type == "" && !errors.Is(err, net.ErrClosed) && !isEOF(err) {
 			p.Log.Warn("a connection to the guardian's socket is closed", "error", err)
 		}
+		if errors.Is(err, errVersion) {
+			// The other side sees by the version of this message what is wrong.
+			_ = send(c, message{Type: msgVersion}, nil)
+		}
 		p.inbox <- inbound{c, m, file, err != nil}
 		if err != nil {
 			return

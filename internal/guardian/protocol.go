@@ -31,6 +31,9 @@ const (
 	sendTimeout = time.Second
 )
 
+// errVersion: a message of another version of the protocol.
+var errVersion = errors.New("guardian and agent do not understand each other")
+
 // message is one message in any direction.
 type message struct {
 	Version int    `json:"v"`
@@ -71,6 +74,7 @@ const (
 	msgUpgraded = "upgraded" // guardian: how that ended
 	msgTakeover = "takeover" // another guardian: I take your place
 	msgYours    = "yours"    // guardian: take it; with the socket of the REST API
+	msgVersion  = "version"  // guardian: I do not understand you; this message's version is mine
 )
 
 func armedMessage(typ string, a *Armed) message {
@@ -162,7 +166,7 @@ func decode(b []byte) (message, error) {
 		return message{}, fmt.Errorf("message of a guardian or agent: %w", err)
 	}
 	if m.Version != Protocol {
-		return message{}, fmt.Errorf("message of a guardian or agent: protocol version %d, this program speaks %d; bring both to one version", m.Version, Protocol)
+		return message{}, fmt.Errorf("%w: the other side speaks version %d, this program speaks %d; bring both to one version", errVersion, m.Version, Protocol)
 	}
 	return m, nil
 }

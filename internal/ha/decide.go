@@ -1,6 +1,8 @@
 package ha
 
 import (
+	"cmp"
+
 	"tamada/internal/cluster"
 	"tamada/internal/ha/lease"
 )
@@ -18,7 +20,7 @@ func Decide(v *View) Outcome {
 	case v.Bootstrap.Mine:
 		return bootstrapping(v)
 	case v.ReleaseDue && v.hasLock():
-		return do(ReleaseLeader{LSN: v.Instance.stoppedAt(), Why: "demoted"}, "Leader key released")
+		return do(ReleaseLeader{LSN: cmp.Or(v.StoppedAt, v.Instance.stoppedAt()), Why: "demoted"}, "")
 	case v.leaseEnded():
 		return do(Demote{Mode: DemoteOffline}, "demoting self because the lease ended and could not be renewed")
 	}

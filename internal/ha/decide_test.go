@@ -81,6 +81,12 @@ func ended(k TaskKind, problem string) func(*View) {
 func TestDecide(t *testing.T) {
 	member := func(n string) cluster.Member { return *view().DCS.Cluster.Member(n) }
 	resumable := func(v *View) { v.Instance.Resumable = &Position{3, 5000} }
+	asked := func(key string, value any) func(*View) {
+		return func(v *View) { v.DCS.Cluster.Config.Doc = cluster.NewObject("ttl", 30, key, value) }
+	}
+	synchronous := func(leader string, members ...string) func(*View) {
+		return func(v *View) { v.DCS.Cluster.Sync = &cluster.Sync{Leader: leader, Members: members} }
+	}
 	for _, x := range []struct {
 		name string
 		view *View
@@ -161,7 +167,10 @@ func TestDecide(t *testing.T) {
 			v.DCS.Cluster.Status.Promotion = &cluster.Promotion{Timeline: 6, Leader: "n2", Tenure: 8}
 		}), AnnouncePromotion{cluster.Promotion{Timeline: 7, Leader: "n1", Tenure: 9}}, ""},
 		{"nothing is promoted before the guardian has acknowledged", view(holding, announced, func(v *View) { v.Lease.State = lease.Arming }), Wait{}, "waiting for the guardian"},
-		{"failed promotion gives the key away", view(holding, announced, ended(TaskPromote, "no")), ReleaseLeader{Why: "the promotion failed: no"}, "Promotion cancelled"},
+		{"failed promotion gives the key away", view(holding, announced, ended(TaskPromote, "no"), func(v *View) { v.Last.Phase = PhaseCommitted }),
+			ReleaseLeader{Why: "the promotion failed: no"}, "Promotion cancelled because it failed"},
+		{"failed pre_promote gives the key away", view(holding, announced, ended(TaskPromote, "no")),
+			ReleaseLeader{Why: "the pre-promote script failed: no", PrePromote: true}, "Promotion cancelled because the pre-promote script failed"},
 		{"paused holder that is no primary gives the key away", view(holding, paused), ReleaseLeader{Why: "not a primary"}, "removed leader lock because postgres is not running as primary"},
 		{"primary that was refused by the store does not wait for a newer view", view(primary, holding, func(v *View) { v.Lease = Lease{Lost: lease.TakenByOther} }), Demote{Mode: DemoteImmediateNoLock}, "demoting self"},
 		{"primary whose lease expired stops", view(primary, holding, func(v *View) { v.Lease = Lease{Lost: lease.Expired} }), Demote{Mode: DemoteOffline}, ""},
@@ -184,6 +193,14 @@ func TestDecide(t *testing.T) {
 		}), Wait{}, "not the healthiest node"},
 		{"lag keeps us back", view(unlocked, answer("n2", 1), answer("n3", 1), func(v *View) { v.DCS.Cluster.Status.LSN = 5000 + 1048577 }), Wait{}, "not the healthiest node"},
 		{"nofailover does not race", view(unlocked, func(v *View) { v.Local.Tags = cluster.NewObject("nofailover", true) }), Wait{}, "because I am not allowed to promote"},
+		{"asynchronous member of a synchronous cluster does not race", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", true), synchronous("n2", "n3")),
+			Wait{}, "not the healthiest node"},
+		{"synchronous member races", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "on"), synchronous("n2", "n1")), AcquireLeader{}, ""},
+		{"former leader of a synchronous cluster races", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "on"), synchronous("n1", "n3")), AcquireLeader{}, ""},
+		{"member of a quorum does not race", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", "quorum"), synchronous("n2", "n1")), Wait{}, "not the healthiest node"},
+		{"what is left of a synchronous mode keeps nobody back", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", false), synchronous("n2", "n3")), AcquireLeader{}, ""},
+		{"synchronous mode that no leader has put in force keeps nobody back", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", true)), AcquireLeader{}, ""},
+		{"nobody of ours leads a standby cluster", view(unlocked, answer("n2", 1), answer("n3", 1), asked("standby_cluster", cluster.NewObject("host", "h"))), Wait{}, "not the healthiest node"},
 		{"paused replica does not race", view(unlocked, paused, answer("n2", 1), answer("n3", 1)), Wait{}, "no action. I am (n1)"},
 		{"paused primary takes the key", view(unlocked, paused, primary), AcquireLeader{}, ""},
 		{"primary takes a free key", view(unlocked, primary, func(v *View) { v.Lease.State = lease.Held }), AcquireLeader{}, ""},
@@ -209,7 +226,7 @@ func TestDecide(t *testing.T) {
 		{"source that needs a restart", view(func(v *View) { v.Instance.FollowNeeds = FollowNeeds{"n2", true, NeedsRestart} }), Follow{Source: member("n2"), Restart: true}, "a secondary"},
 		{"paused replay is resumed", view(func(v *View) { v.Instance.ReplayPaused = true }), ResumeReplay{}, "a secondary"},
 		// 12, 19
-		{"demotion that is done releases the key", view(stopped, holding, func(v *View) { v.ReleaseDue = true }), ReleaseLeader{Why: "demoted"}, "Leader key released"},
+		{"demotion that is done releases the key", view(stopped, holding, func(v *View) { v.ReleaseDue = true }), ReleaseLeader{Why: "demoted"}, ""},
 		{"shutdown stops the server", view(primary, holding, func(v *View) { v.Shutdown = true }), StopPostgres{Leading: true}, ""},
 		{"shutdown leaves the server in pause", view(primary, holding, paused, func(v *View) { v.Shutdown = true }), Exit{LeavePostgres: true}, ""},
 		{"shutdown cancels what runs", view(running(TaskClone, PhaseBegun), func(v *View) { v.Shutdown = true }), CancelTask{}, ""},

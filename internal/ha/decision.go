@@ -91,6 +91,8 @@ type AskFailsafe struct{ Members *cluster.Object }
 type ReleaseLeader struct {
 	LSN cluster.LSN
 	Why string
+	// PrePromote: the script before the promotion said no. Others get their turn.
+	PrePromote bool
 }
 
 // AnnouncePromotion writes into the store, before a promotion, that it is about

@@ -63,6 +63,10 @@ func keepLeading(v *View) Outcome {
 		return o
 	case v.paused():
 		return do(ReleaseLeader{Why: "not a primary"}, "removed leader lock because postgres is not running as primary")
+	case v.failed(TaskPromote) && v.Last.Ended > v.ReleasedAt && v.Last.Phase < PhaseCommitted:
+		o := do(ReleaseLeader{Why: "the pre-promote script failed: " + v.Last.Error, PrePromote: true}, "Promotion cancelled because the pre-promote script failed")
+		o.note(Warning, "Releasing the leader key voluntarily because the pre-promote script failed")
+		return o
 	case v.failed(TaskPromote) && v.Last.Ended > v.ReleasedAt:
 		o := do(ReleaseLeader{Why: "the promotion failed: " + v.Last.Error}, "Promotion cancelled because it failed")
 		o.note(Warning, "Releasing the leader key voluntarily because the promotion failed: %s", v.Last.Error)

@@ -75,7 +75,11 @@ func eligible(v *View) eligibility {
 	switch {
 	case v.backingOff():
 		e := eligibility{}
-		e.outcome.note(Info, "backoff: skip leader race after a failed promotion and releasing the lock voluntarily")
+		if v.PrePromote {
+			e.outcome.note(Info, "backoff: skip leader race after pre_promote script failure and releasing the lock voluntarily")
+		} else {
+			e.outcome.note(Info, "backoff: skip leader race after a failed promotion and releasing the lock voluntarily")
+		}
 		return e
 	case v.paused() && v.DCS.Cluster.Failover.Pending() && v.DCS.Cluster.Failover.ScheduledAt == "" && !cluster.NoFailover(v.Local.Tags):
 		if e := requestedElsewhere(v); e.verdict != no || !i.Primary() {
@@ -111,6 +115,10 @@ func eligible(v *View) eligibility {
 		return requestedElsewhere(v)
 	case !v.inTopology(v.Me):
 		return eligibility{} // a primary without the store did not ask us
+	case forbids(v) != "":
+		e := eligibility{}
+		e.outcome.note(Warning, "%s", forbids(v))
+		return e
 	case v.Health.FailingSince > 0:
 		e := eligibility{}
 		e.outcome.note(Warning, "not fit to lead: %s", v.Health.Why)

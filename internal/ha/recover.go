@@ -118,7 +118,11 @@ func starting(v *View) (Outcome, bool) {
 	case !v.Lease.Holds():
 		return leader(v), true
 	}
-	left := v.Settings.PrimaryStartTimeout - (v.Now - v.Instance.StartedAt)
+	limit := v.Settings.PrimaryStartTimeout
+	if v.Instance.StartTimeout > 0 {
+		limit = v.Instance.StartTimeout
+	}
+	left := limit - (v.Now - v.Instance.StartedAt)
 	if left > 0 {
 		return wait("PostgreSQL is still starting up, %d seconds until timeout", int(left.Seconds())), true
 	}

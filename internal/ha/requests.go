@@ -68,7 +68,6 @@ func failoverRequest(v *View) (o Outcome, done bool) {
 	}
 	r := do(Demote{Mode: DemoteGraceful, Action: action, Checkpoint: true}, "%s: demoting myself", action)
 	r.Notes = append(o.Notes, p.notes...)
-	r.note(Info, "%s: demoting myself", action)
 	return r, true
 }
 

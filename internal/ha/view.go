@@ -36,11 +36,16 @@ type View struct {
 	// ReleasedAt is when we last gave the leader key up because a promotion failed;
 	// zero for never.
 	ReleasedAt Instant
+	// PrePromote: what failed then was the script before the promotion.
+	PrePromote bool
 	// RaceSince is the beginning of the present round of the leader race: positions
 	// that were taken before do not count. It lies in the future between rounds.
 	RaceSince Instant
 	// ReleaseDue: a demotion has stopped PostgreSQL, and the key is to be given up.
 	ReleaseDue bool
+	// StoppedAt is where its history ends, if the demotion saw that itself; 0 when
+	// only a look at the stopped server can tell.
+	StoppedAt cluster.LSN
 	// DemotedOffline: the server was stopped because the store was away.
 	DemotedOffline bool
 	// Dice is a random number, drawn for this view.
@@ -147,7 +152,10 @@ type Instance struct {
 	PendingRestart *cluster.Object
 
 	StartedAt Instant // when the state became starting
-	Callbacks bool    // this process has started or stopped the server before
+	// StartTimeout is how long this start may take, as a request for a restart asked;
+	// 0 for what is configured.
+	StartTimeout Instant
+	Callbacks    bool // this process has started or stopped the server before
 }
 
 // Position is a place in a history.
@@ -283,12 +291,14 @@ func (t *Task) Name() string {
 // Phase is how far a task has come, where it matters to others.
 type Phase int
 
-// The phases. PhaseCommitted: the irreversible step has been taken. PhaseSafe: a
+// The phases. PhaseCommitted: the irreversible step has been taken. PhaseSignalled:
+// what a stop does ahead (a checkpoint, before_stop) is done. PhaseSafe: a
 // stopping primary has no client left and takes no new one. PhaseCheckpointed:
 // it has written its shutdown checkpoint.
 const (
 	PhaseBegun Phase = iota
 	PhaseCommitted
+	PhaseSignalled
 	PhaseSafe
 	PhaseCheckpointed
 )
@@ -299,6 +309,7 @@ type Result struct {
 	OK    bool
 	Error string
 	Ended Instant
+	Phase Phase // how far it came
 }
 
 // failed tells whether the last task was of that kind and failed.

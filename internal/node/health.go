@@ -69,7 +69,7 @@ func (p *prober) round() time.Duration {
 			p.failing = false
 			p.n.send(agent.HealthSeen{OK: true})
 		}
-		return max(limit/4, time.Second)
+		return max(limit/2, time.Second)
 	}
 	p.failing = true
 	p.n.send(agent.HealthSeen{Since: max(p.good, 1), Why: err.Error()})

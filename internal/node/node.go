@@ -99,6 +99,7 @@ type node struct {
 	gate     requestGate
 	watch    watcher
 	facts    factCache
+	heard    heard
 
 	slotsMu sync.Mutex // one plan for slots at a time
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -71,7 +72,7 @@ func (n *node) prepare() error {
 	n.countCrashes()
 	initial, err := initialDynamic(cfg)
 	if err != nil {
-		n.log.Warn(err.Error())
+		n.log.Warn("Exception when loading file: " + err.Error() + "; it is ignored")
 	}
 	m, err := config.Merge(cfg, initial)
 	if err != nil {
@@ -154,9 +155,19 @@ func (n *node) inherit() {
 }
 
 // initialDynamic is the dynamic configuration to begin with: the one kept beside
-// the data, or that of the section bootstrap. An error is worth a warning only.
+// the data, or that of the section bootstrap. An error is worth a warning only: a
+// file that somebody spoiled must not keep a node from starting, the store has
+// the same.
 func initialDynamic(cfg *config.Config) (*cluster.Object, error) {
 	doc, err := config.LoadCache(cfg.Postgresql.DataDir)
+	if doc != nil {
+		if _, bad := config.Merge(cfg, doc); bad != nil {
+			doc, err = nil, bad
+		}
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", filepath.Join(cfg.Postgresql.DataDir, config.CacheFile), err)
+	}
 	if doc == nil && cfg.Bootstrap != nil {
 		doc = cfg.Bootstrap.DCS
 	}

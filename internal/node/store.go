@@ -173,8 +173,8 @@ func (n *node) compare(e agent.Compare) {
 // poll asks one member for its status.
 func (n *node) poll(ctx context.Context, m *cluster.Member) candidate.Answer {
 	a := n.peers.Load().Poll(ctx, m)
+	n.heard.log(n.log, m, &a)
 	if a.Err != nil {
-		n.log.Warn(fmt.Sprintf("Request failed to %s: GET %s (%v)", m.Name, m.APIURL, a.Err))
 		return candidate.Answer{Name: m.Name}
 	}
 	return candidate.Answer{Name: m.Name, Reachable: true, Primary: a.Primary, LSN: a.LSN, Timeline: a.Timeline, Tags: a.Tags,

@@ -276,7 +276,8 @@ func (n *node) demote(ctx context.Context, id uint64, d ha.Demote, end *agent.Ta
 		return guardian.KillInstance(n.pg.Settings().DataDir, serverNames(n.pg.Settings().BinName["postgres"]))
 	}
 	o := postgres.StopOptions{Mode: postgres.StopFast, Checkpoint: d.Checkpoint,
-		OnSafepoint: func() { n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseSafe}) },
+		BeforeSignal: func(context.Context) { n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseSignalled}) },
+		OnSafepoint:  func() { n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseSafe}) },
 		OnShutdown: func(_ context.Context, checkpoint, last cluster.LSN) {
 			n.send(agent.TaskProgress{ID: id, Phase: ha.PhaseCheckpointed, Checkpoint: checkpoint, End: last})
 		}}

@@ -54,7 +54,7 @@ func (p *Instance) RunCallback(action string, role cluster.Role) {
 	p.callback.lanes[i] = lane{cancel, done}
 	p.callback.mu.Unlock()
 	if before.cancel != nil {
-		before.cancel()
+		before.cancel() // kills it, if it still runs
 	}
 	go func() {
 		defer close(done)
@@ -65,7 +65,8 @@ func (p *Instance) RunCallback(action string, role cluster.Role) {
 		if ctx.Err() != nil {
 			return // a newer one came while we waited
 		}
-		if err := p.script(ctx, "callback "+action, text, false, []string{action, string(role), s.Scope}, nil); err != nil {
+		c := command{what: "callback " + action, args: []string{action, string(role), s.Scope}, kill: true}
+		if err := p.runScript(ctx, text, c); err != nil && ctx.Err() == nil {
 			p.log.Warn("a callback failed", "action", action, "error", err)
 		}
 	}()

@@ -26,6 +26,8 @@ const (
 	outputLimit = 256 << 10
 	// shortCommand is how long a program may run that only reports something.
 	shortCommand = 30 * time.Second
+	// treeLimit is how many processes of a script are looked for.
+	treeLimit = 1000
 )
 
 // command is one program to run to its end.
@@ -37,6 +39,9 @@ type command struct {
 	dir  string
 	// changes: it changes the data folder, so it goes through the journal.
 	changes bool
+	// kill: when the context ends it is killed with all that it has started, wherever
+	// that has gone, instead of being asked to end.
+	kill bool
 }
 
 // ExitError is a program that ended with a code other than 0.
@@ -68,6 +73,9 @@ func (p *Instance) run(ctx context.Context, c command) (result, error) {
 	var out, errs tail
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	if c.kill {
+		cmd.Cancel = func() error { return killTree(cmd.Process.Pid) }
+	}
 	cmd.WaitDelay = cancelGrace
 	if err := cmd.Start(); err != nil {
 		return result{}, fmt.Errorf("%s: %w", c.what, err)
@@ -102,6 +110,33 @@ func (p *Instance) run(ctx context.Context, c command) (result, error) {
 	return r, nil
 }
 
+// killTree kills a child and everything below it. Each process is stopped before
+// its children are listed, so that none can start another behind our back; one
+// that belongs to somebody else (sudo) refuses and is waited for.
+func killTree(pid int) error {
+	var tree []int
+	for next := []int{pid}; len(next) > 0 && len(tree) < treeLimit; {
+		at := next[0]
+		next = next[1:]
+		tree = append(tree, at)
+		_ = syscall.Kill(at, syscall.SIGSTOP)
+		children, err := proc.Children(at)
+		if err != nil {
+			continue
+		}
+		for _, c := range children {
+			next = append(next, c.PID)
+		}
+	}
+	var refused error
+	for _, at := range tree {
+		if err := syscall.Kill(at, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) && at == pid {
+			refused = err
+		}
+	}
+	return refused
+}
+
 // awaitExit waits until a child has ended and leaves it to be reaped.
 func awaitExit(pid int) {
 	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
@@ -133,6 +168,12 @@ func (p *Instance) output(ctx context.Context, c command) (string, error) {
 // script runs a command of the configuration, split into words but not given to
 // a shell.
 func (p *Instance) script(ctx context.Context, what, text string, changes bool, args, env []string) error {
+	return p.runScript(ctx, text, command{what: what, args: args, env: env, changes: changes})
+}
+
+// runScript is script with all its details; path and args of c are completed.
+func (p *Instance) runScript(ctx context.Context, text string, c command) error {
+	what := c.what
 	words, err := conf.ShellSplit(text)
 	if err == nil && len(words) == 0 {
 		err = errors.New("the command is empty")
@@ -140,11 +181,11 @@ func (p *Instance) script(ctx context.Context, what, text string, changes bool, 
 	if err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	path, err := exec.LookPath(words[0])
-	if err != nil {
+	if c.path, err = exec.LookPath(words[0]); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}
-	r, err := p.run(ctx, command{what: what, path: path, args: append(words[1:], args...), env: env, changes: changes})
+	c.args = append(words[1:], c.args...)
+	r, err := p.run(ctx, c)
 	if text := strings.TrimSpace(r.stdout + r.stderr); text != "" {
 		p.log.Debug("output of a script", "script", what, "output", lastLines(text, 50))
 	}

@@ -43,7 +43,7 @@ type StopOptions struct {
 	// can be committed any more. Not called when that could not be established.
 	OnSafepoint func()
 	// OnShutdown: pg_control says that the cluster is shut down; the server may
-	// still be archiving. Positions as in [Instance.ShutdownCheckpoint]. Only of a
+	// still be archiving, or have ended. Positions as in [Instance.ShutdownCheckpoint]. Only of a
 	// primary, and not with StopImmediate.
 	OnShutdown func(ctx context.Context, checkpoint, end cluster.LSN)
 }
@@ -146,6 +146,9 @@ func (st *stopping) stage(ctx context.Context) (ended bool, err error) {
 	poll := adaptive{2 * time.Millisecond, 100 * time.Millisecond}
 	for {
 		if !st.h.Alive() {
+			if st.o.Mode != StopImmediate {
+				st.checkControl(ctx) // it may have ended between two looks
+			}
 			return true, nil
 		}
 		if st.o.Mode != StopImmediate {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 
 	"tamada/internal/cluster"
 	"tamada/internal/dcs"
@@ -35,6 +36,8 @@ func (s *Server) moveLeader(a *answer, w words) {
 	if !ok {
 		return
 	}
+	s.log.InfoContext(a.ctx, fmt.Sprintf("received %s request with leader=%s candidate=%s scheduled_at=%s", w.action,
+		orNone(f.Leader), orNone(f.Candidate), orNone(scheduledAt)), "from", a.r.RemoteAddr)
 	if r := incomplete(f, scheduledAt, w); r.is() {
 		s.source.RequestRefused(w.action, a.r.RemoteAddr, r.code, r.text)
 		a.text(r.code, r.text)
@@ -95,6 +98,23 @@ func readFailover(a *answer) (f cluster.Failover, scheduledAt any, ok bool) {
 		scheduledAt = v
 	}
 	return f, scheduledAt, true
+}
+
+// orNone is a value of a request as the log shows it.
+func orNone(v any) string {
+	if !cluster.Truthy(v) {
+		return "None"
+	}
+	text := fmt.Sprint(v)
+	if len(text) > 200 {
+		text = text[:200] + "..."
+	}
+	return strings.Map(func(r rune) rune { // one line stays one line
+		if unicode.IsControl(r) {
+			return '?'
+		}
+		return r
+	}, text)
 }
 
 // readName reads a name; null and an empty one are as if absent.
@@ -179,8 +199,6 @@ func (s *Server) requestMove(a *answer, f cluster.Failover, leader string, loopW
 		return
 	}
 	s.source.RequestTaken(w.action, a.r.RemoteAddr, moveText(f))
-	s.log.InfoContext(ctx, w.action+" requested", "leader", f.Leader, "candidate", f.Candidate, "scheduled_at", f.ScheduledAt,
-		"from", a.r.RemoteAddr)
 	s.source.Wake()
 	if f.ScheduledAt != "" {
 		a.text(202, "Switchover scheduled")

@@ -214,10 +214,10 @@ func limits(k config.Key) string {
 	switch {
 	case k.Min != 0 && k.Max != 0:
 		return fmt.Sprintf("%d to %d", k.Min, k.Max)
-	case k.Min != 0:
-		return fmt.Sprintf("at least %d", k.Min)
 	case k.Max != 0:
 		return fmt.Sprintf("0 to %d", k.Max)
+	case k.Bounded():
+		return fmt.Sprintf("at least %d", k.Min)
 	}
 	return ""
 }
@@ -248,14 +248,12 @@ func (e *explanation) inForce(rows []config.Key) {
 		return
 	}
 	var place config.Place
-	secret := false
 	for _, r := range rows {
 		place |= r.Place
-		secret = secret || r.Secret
 	}
-	show := func(v any) string {
-		if secret {
-			return "[hidden]"
+	show := func(v any, in config.Place) string {
+		if v = config.Redact(in, e.path, v); v == config.Hidden {
+			return config.Hidden
 		}
 		if o, ok := v.(*cluster.Object); ok && o.Len() > 0 {
 			return "\n" + indented(config.DumpYAML(v))
@@ -267,13 +265,13 @@ func (e *explanation) inForce(rows []config.Key) {
 	}
 	if e.s.Local != nil && place&config.Local != 0 {
 		if v, ok := e.s.Local.Get(e.path); ok && v != nil {
-			e.value(show(v), e.s.Local.Pos(e.path).String())
+			e.value(show(v, config.Local), e.s.Local.Pos(e.path).String())
 			return
 		}
 	}
 	if place&config.Dynamic != 0 {
 		if v, ok := (&config.Document{Root: e.s.Dynamic}).Get(e.path); ok && v != nil {
-			e.value(show(v), e.s.DynamicFrom)
+			e.value(show(v, config.Dynamic), e.s.DynamicFrom)
 			return
 		}
 	}
@@ -289,7 +287,7 @@ func (e *explanation) value(v, from string) {
 		from = "from " + from
 	}
 	if strings.HasPrefix(v, "\n") {
-		fmt.Fprintf(e.w, "  %-9s %s:%s\n", "in force", from, strings.TrimSuffix(v, "\n"))
+		fmt.Fprintf(e.w, "  %-9s %s:%s\n", "in force", from, strings.TrimRight(v, "\n"))
 		return
 	}
 	e.line("in force", strings.TrimSpace(v+"   "+from))
@@ -320,6 +318,11 @@ func (e *explanation) parameter(name string, rows []config.Key) error {
 		e.line("versions", since)
 	}
 	g := slices.Contains(conf.Controlled(), strings.ToLower(name))
+	for _, c := range config.ControlledParameters {
+		if strings.EqualFold(c.Name, name) {
+			e.line("accepted", c.Expected)
+		}
+	}
 	switch {
 	case slices.Contains([]string{"listen_addresses", "port", "cluster_name"}, strings.ToLower(name)):
 		e.line("place", "nowhere: it comes from postgresql.listen and scope")

@@ -21,6 +21,20 @@ func explained(t *testing.T, key string, s Sources) string {
 	return b.String()
 }
 
+// localDocument is a node's own configuration.
+func localDocument(t *testing.T, text string) *config.Document {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "n.yml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	doc, err := config.ReadDocument(file, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return doc
+}
+
 func TestExplainTellsValueAndSource(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "n.yml")
@@ -43,7 +57,8 @@ func TestExplainTellsValueAndSource(t *testing.T) {
 		"pg_hba":             "", // ambiguous: see below
 		"postgresql.pg_hba":  "in force  from the store:\n    - local all all trust\n",
 		"work_mem":           "in force  8MB   from " + file + ":5:5",
-		"max_connections":    "in force  200   from the store",
+		"max_connections":    "accepted  an integer from 25\n",
+		"MAX_connections":    "in force  200   from the store",
 		"checkpoint_timeout": "in force  10min   from the store",
 		"wal_level":          "in force  hot_standby   from the agent's default",
 		"jit":                "in force  not set by the agent",
@@ -56,6 +71,22 @@ func TestExplainTellsValueAndSource(t *testing.T) {
 		}
 		if got := explained(t, key, s); !strings.Contains(got, want) {
 			t.Errorf("%s: want %q in\n%s", key, want, got)
+		}
+	}
+	secrets := Sources{Local: localDocument(t, `
+restapi: {authentication: {username: reader, password: hunter1}}
+etcd3: {url: "http://u:hunter2@h:2379", hosts: [a, b]}
+postgresql:
+  authentication: {superuser: {username: postgres, password: hunter3, sslpassword: hunter4}}
+  walg: {command: fetch, aws_key: hunter5}
+  pasword: hunter6
+zookeeper: {auth_data: {digest: "u:hunter7"}}
+bootstrap: {users: {a: {password: hunter8}}, m: {command: x, key: hunter9}}
+`)}
+	for key, shown := range map[string]string{"restapi": "username: reader", "etcd3": "- b", "postgresql": "command: fetch", "zookeeper": "auth_data: '[hidden]'", "bootstrap": "command: x",
+		"postgresql.authentication": "username: postgres", "postgresql.authentication.superuser": "sslpassword: '[hidden]'", "postgresql.walg": "aws_key: '[hidden]'", "restapi.authentication.password": "[hidden]"} {
+		if got := explained(t, key, secrets); strings.Contains(got, "hunter") || !strings.Contains(got, shown) {
+			t.Errorf("%s: a secret is shown, or too much is hidden:\n%s", key, got)
 		}
 	}
 	s.Running = &Running{Member: "n2", Value: "64", Source: "command line", Pending: true}

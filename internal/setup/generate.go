@@ -235,7 +235,7 @@ var localOnly = []string{"archive_command", "restore_command", "archive_cleanup_
 // acceptable tells whether a controlled parameter's present value may be kept.
 func acceptable(name, value string) bool {
 	doc := cluster.NewObject("postgresql", cluster.NewObject("parameters", cluster.NewObject(name, value)))
-	return !slices.ContainsFunc(config.CheckDynamic(doc), func(p config.Problem) bool { return p.Path == parametersPath+name })
+	return !slices.ContainsFunc(config.CheckDynamic(doc, cluster.CommonFloors), func(p config.Problem) bool { return p.Path == parametersPath+name })
 }
 
 // placeParameters sorts the parameters of a server into the two places.

@@ -147,7 +147,7 @@ func kindSchema(k config.Key) *cluster.Object {
 		return cluster.NewObject("anyOf", []any{types("boolean"), cluster.NewObject("enum", append([]any{1, 0}, truths...))})
 	case config.Int, config.Seconds:
 		number := types("integer")
-		if k.Min != 0 || k.Max != 0 {
+		if k.Bounded() {
 			number.Set("minimum", k.Min)
 		}
 		if k.Max != 0 {

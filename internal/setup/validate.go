@@ -72,12 +72,27 @@ func writeJSON(w io.Writer, r *config.Report) error {
 		Column  int    `json:"column,omitempty"`
 		Key     string `json:"key,omitempty"`
 		Message string `json:"message"`
-		Hint    string `json:"hint,omitempty"`
+		// What of the message is what was found, what is expected, and what was
+		// probably meant.
+		Found    string `json:"found,omitempty"`
+		Expected string `json:"expected,omitempty"`
+		Meant    string `json:"meant,omitempty"`
+		Hint     string `json:"hint,omitempty"`
 	}
 	list := func(problems []config.Problem) []finding {
 		all := []finding{}
 		for _, p := range problems {
-			all = append(all, finding{p.Pos.Source, p.Pos.Line, p.Pos.Column, p.Path, p.Text, p.Hint})
+			f := finding{File: p.Pos.Source, Line: p.Pos.Line, Column: p.Pos.Column, Key: p.Path, Message: p.Text, Hint: p.Hint}
+			if i := strings.LastIndex(p.Text, ", expected "); i >= 0 {
+				f.Found, f.Expected = strings.TrimPrefix(p.Text[:i], "found "), p.Text[i+len(", expected "):]
+				if f.Found == "is missing" {
+					f.Found = "nothing"
+				}
+			}
+			if meant, ok := strings.CutPrefix(p.Hint, "did you mean "); ok {
+				f.Meant, _, _ = strings.Cut(meant, "?")
+			}
+			all = append(all, f)
 		}
 		return all
 	}

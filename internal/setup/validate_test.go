@@ -111,7 +111,52 @@ func TestValidateFindsEverythingInOneRun(t *testing.T) {
 			`warning: 1.yml:6:3: consul.hots: unknown key (did you mean consul.host?)`}},
 		{"slots", change("    ttl: 30", "    slots: {My-Slot: , ok: {type: logical}}"), []string{
 			`error: 1.yml:9:13: bootstrap.dcs.slots.My-Slot: is no name of a slot, expected 1 to 63 lower-case letters, digits and underscores`,
-			`error: 1.yml:9:24: bootstrap.dcs.slots.ok: is logical and has no database or plugin`}},
+			`error: 1.yml:9:24: bootstrap.dcs.slots.ok: is logical and has no database or plugin`,
+			`warning: 1.yml:9:5: bootstrap.dcs.slots: permanent replication slots are not supported yet`}},
+		{"properties of slots", change("    ttl: 30", "    slots: {a: {type: phsical}, b: {cluster_type: main}, c: {database: [x]}, d: 5}"), []string{
+			`error: 1.yml:9:17: bootstrap.dcs.slots.a.type: found the text "phsical", expected physical or logical`,
+			`error: 1.yml:9:37: bootstrap.dcs.slots.b.cluster_type: found the text "main", expected primary or standby`,
+			`error: 1.yml:9:62: bootstrap.dcs.slots.c.database: found a list, expected a text`,
+			`error: 1.yml:9:78: bootstrap.dcs.slots.d: found the number 5, expected a mapping, or nothing`,
+			`warning: 1.yml:9:5: bootstrap.dcs.slots: permanent replication slots are not supported yet`}},
+		{"numbers below their limit", change("    ttl: 30", "    ttl: 30\n    maximum_lag_on_failover: -1\n    primary_start_timeout: -5\n    member_slots_ttl: -1s", "postgresql:\n  listen", "log: {file_size: -1}\npostgresql:\n  pg_ctl_timeout: -3\n  listen"), []string{
+			`error: 1.yml:10:5: bootstrap.dcs.maximum_lag_on_failover: -1 is below the least value 0`,
+			`error: 1.yml:11:5: bootstrap.dcs.primary_start_timeout: -5 is below the least value 0`,
+			`error: 1.yml:12:5: bootstrap.dcs.member_slots_ttl: -1 is below the least value 0`,
+			`error: 1.yml:22:7: log.file_size: -1 is below the least value 0`,
+			`error: 1.yml:24:3: postgresql.pg_ctl_timeout: -3 is below the least value 0`}},
+		{"short leases", change("    ttl: 30\n    loop_wait: 10\n    retry_timeout: 10", "    ttl: 5\n    loop_wait: 1\n    retry_timeout: 2"), []string{
+			`warning: 1.yml:9:5: bootstrap.dcs.ttl: 5 is below 20, which is possible only while every member of the cluster has a guardian (otherwise agents raise it to 20)`,
+			`warning: 1.yml:11:5: bootstrap.dcs.retry_timeout: 2 is below 3, which is possible only while every member of the cluster has a guardian (otherwise agents raise it to 3)`}},
+		{"tags", base + "tags: {nofailover: 'false', clonefrom: yes, nosync: 1, nostream: off, mine: 'false'}\n", []string{
+			`error: 1.yml:28:8: tags.nofailover: found the text "false", expected true or false (a text counts as true, whatever it says: take the quotes off)`,
+			`error: 1.yml:28:45: tags.nosync: found the number 1, expected true or false`}},
+		{"a slip in a tag", base + "tags: {nofailovr: true, zone: a}\n", []string{
+			`warning: 1.yml:28:8: tags.nofailovr: is a tag of your own (did you mean tags.nofailover?)`}},
+		{"numbers that were meant as texts", change("scope: b", "scope: 0123", "password: secret1", "password: 0x1F"), []string{
+			`error: 1.yml:1:1: scope: 0123 is read as the number 83 (quote it, so that it stays the text that it is)`,
+			`error: 1.yml:24:37: postgresql.authentication.superuser.password: is read as a number, and changed by that (quote it, so that it stays the text that it is)`}},
+		{"formats of the log", base + "log: {format: [a, {b: 5}]}\n", []string{
+			`error: 1.yml:28:7: log.format: found a mapping in the list, expected a text, or a list of texts and of pairs "field: name"`,
+			`warning: 1.yml:28:7: log.format: is a list, which counts only where log.type is json`}},
+		{"matchers and Kubernetes", change("    ttl: 30", "    ignore_slots: {name: a}", "etcd3:\n", "kubernetes: {labels: {a: b}, ports: [{name: x}], pod_ip: 1.2.3, retriable_http_codes: [x]}\netcd3:\n"), []string{
+			`error: 1.yml:5:1: kubernetes: this store is not supported yet; use etcd3`,
+			`error: 1.yml:5:30: kubernetes.ports: an item of the list has no name, or no port between 1 and 65535, expected a list of {name, port, protocol}`,
+			`error: 1.yml:5:50: kubernetes.pod_ip: found the text "1.2.3", expected an IP address`,
+			`error: 1.yml:5:65: kubernetes.retriable_http_codes: found the text "x", expected an HTTP status code, or a list of them`,
+			`error: 1.yml:10:5: bootstrap.dcs.ignore_slots: found a mapping, expected a list of mappings with any of name, type, database and plugin`}},
+		{"all addresses and one more", change("listen: "+base[strings.LastIndex(base, "listen: ")+8:strings.Index(base, "\n  data_dir")], "listen: '127.0.0.1,*:25432'"), []string{
+			`error: 1.yml:20:3: postgresql.listen: * stands beside other addresses, expected it alone (it means all addresses)`}},
+		{"one bad host of a list", change("hosts: [10.0.0.1:2379]", "hosts: [10.0.0.1:2379, 5, 'a b:1']"), []string{
+			`error: 1.yml:6:26: etcd3.hosts.1: found the number 5, expected HOST:PORT (quote it)`,
+			`error: 1.yml:6:29: etcd3.hosts.2: "a b" is not a host name or address, expected HOST:PORT`}},
+		{"a method that is no text", change("bootstrap:\n", "bootstrap:\n  method: 5\n"), []string{
+			`error: 1.yml:8:3: bootstrap.method: there is no section bootstrap.5 with a command`}},
+		{"what generate-config left open", change("scope: b", "scope: '#FIXME'"), []string{
+			`warning: 1.yml:1:1: scope: still says #FIXME (only you know the value)`}},
+		{"a key twice, and other mistakes", change("ttl: 30", "ttl: 20") + "scope: c\n", []string{
+			`error: 1.yml:9:5: bootstrap.dcs.ttl: ttl = 20 does not fit`,
+			`error: 1.yml:28:1: scope: is given a second time (first in line 1) (remove one of them)`}},
 		{"no programs", change("  bin_dir: /", "  bin_dir: /nowhere/"), []string{"error: 1.yml:22:3: postgresql.bin_dir: there is no folder /nowhere/"}},
 		{"empty", "", []string{`error: 1.yml:1:1: Config is empty. (give a file, or set PATRONI_CONFIGURATION or other PATRONI_* or TAMADA_* variables)`}},
 	} {
@@ -149,6 +194,59 @@ func TestSeveralFilesAreMerged(t *testing.T) {
 	}
 }
 
+// What is wrong with a source as a whole is said in place of what would be
+// missing because of it.
+func TestSourcesThatHoldNothingAreErrors(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := func(name, text string) string {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	base := good(t)
+	node, list, broken, empty := file("node.yml", base), file("list.yml", "- a\n"), file("broken.yml", "a: [\n"), file("empty.yml", "# nothing\n")
+	file("folder/1.yml", base)
+	file("folder/2.yml", "")
+	file("half/1.yml", "scope: x\n")
+	link := filepath.Join(dir, "loop.yml")
+	if err := os.Symlink(link, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		paths []string
+		want  []string
+	}{
+		{[]string{filepath.Join(dir, "nowhere.yml")}, []string{"error: nowhere.yml: does not exist"}},
+		{[]string{node, filepath.Join(dir, "nowhere.yml")}, []string{"error: nowhere.yml: does not exist"}},
+		{[]string{node, empty}, []string{"error: empty.yml:1:1: does not contain a dict (there is nothing in it)"}},
+		{[]string{empty}, []string{"error: empty.yml:1:1: Config is empty."}},
+		{[]string{list}, []string{`error: list.yml:1:1: does not contain a dict (a line is "key: value", with a blank behind the colon)`}},
+		{[]string{list, node, broken}, []string{"error: broken.yml:1:1: the YAML cannot be read: did not find expected node content (a value, or a closing bracket, is missing)", "error: list.yml:1:1: does not contain a dict"}},
+		{[]string{filepath.Join(dir, "folder")}, []string{"error: folder/2.yml:1:1: does not contain a dict (the file is empty: fill it, or remove it)"}},
+		{[]string{link}, []string{"error: loop.yml: cannot be read: too many levels of symbolic links"}},
+		{[]string{filepath.Join(dir, "half")}, []string{"error: half: name: is missing, expected a text", "error: half: restapi.listen: is missing, expected HOST:PORT"}},
+	} {
+		var b bytes.Buffer
+		if err := WriteReport(&b, Validate(c.paths, nil, ValidateOptions{}), "text"); err != nil {
+			t.Fatal(err)
+		}
+		got := strings.Split(strings.TrimSuffix(strings.ReplaceAll(b.String(), dir+"/", ""), "\n"), "\n")
+		for i, w := range c.want {
+			if i >= len(got) || !strings.HasPrefix(got[i], w) || len(got) != len(c.want) && !strings.HasPrefix(c.want[0], "error: half") {
+				t.Errorf("%v: want\n%s\ngot\n%s", c.paths, strings.Join(c.want, "\n"), strings.Join(got, "\n"))
+				break
+			}
+		}
+	}
+}
+
 func TestConnectIsOnlyTriedWhenAskedFor(t *testing.T) {
 	t.Parallel()
 	there, _ := listener(t)
@@ -175,15 +273,18 @@ func TestReportAsJSON(t *testing.T) {
 	var got struct {
 		Valid            bool
 		Errors, Warnings []struct {
-			File, Key, Message, Hint string
-			Line, Column             int
+			File, Key, Message, Found, Expected, Meant, Hint string
+			Line, Column                                     int
 		}
 	}
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got.Valid || len(got.Errors) != 1 || len(got.Warnings) != 1 {
 		t.Fatalf("%v %s", err, b.String())
 	}
-	if w := got.Warnings[0]; w.File != file || w.Line != 1 || w.Column != 1 || w.Key != "scoep" || w.Hint != "did you mean scope?" {
+	if w := got.Warnings[0]; w.File != file || w.Line != 1 || w.Column != 1 || w.Key != "scoep" || w.Hint != "did you mean scope?" || w.Meant != "scope" {
 		t.Errorf("%+v", w)
+	}
+	if e := got.Errors[0]; e.Key != "scope" || e.Found != "nothing" || e.Expected != "a text" {
+		t.Errorf("%+v", e)
 	}
 	for _, secret := range []string{"secret1", "secret2"} {
 		if strings.Contains(b.String(), secret) {

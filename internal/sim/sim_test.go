@@ -47,6 +47,9 @@ func TestHistoriesHold(t *testing.T) {
 	for _, k := range slices.Sorted(maps.Keys(total.Kinds)) {
 		t.Logf("  %5d %s", total.Kinds[k], k)
 	}
+	if hours < 10*time.Hour {
+		return // a try; too little to expect everything of
+	}
 	if total.Failovers == 0 || total.Rewinds == 0 || total.Inherited == 0 || total.Fenced == 0 {
 		t.Error("these histories exercise too little")
 	}

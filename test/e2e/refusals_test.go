@@ -53,6 +53,10 @@ func TestNodeRefusesToStart(t *testing.T) {
 		{"no PostgreSQL", spoil(func(n *node) {
 			n.set("postgresql.bin_dir", n.dir)
 		}), `(?s)postgres .*` + `correct postgresql.bin_dir`, 1},
+		{"guardian required and switched off", spoil(func(n *node) {
+			n.set("guardian", object{"mode": "required"})
+			n.command = append(n.command, "--no-guardian")
+		}), `guardian.mode is required, and --no-guardian runs without one`, 1},
 		{"mistakes in the configuration", spoil(func(n *node) {
 			n.set("restapi.listen", "127.0.0.1:port")
 			n.set("postgresql.listen", "127.0.0.1:port")

@@ -28,8 +28,9 @@ type writer struct {
 	done   chan struct{}
 	nodes  []*node
 
-	mu   sync.Mutex // guards acks
-	acks []ack
+	mu     sync.Mutex // guards the rest
+	acks   []ack
+	failed []string // statements and connections that did not work
 }
 
 // startWriter makes the table and begins to write.
@@ -70,6 +71,9 @@ func (w *writer) run(ctx context.Context, first int64) {
 				w.acks = append(w.acks, ack{id, time.Now(), to})
 				w.mu.Unlock()
 			} else {
+				w.mu.Lock()
+				w.failed = append(w.failed, time.Now().UTC().Format("15:04:05.000 ")+err.Error())
+				w.mu.Unlock()
 				hangUp(conn) // whether this row is there nobody knows; it gets no second try
 				conn = nil
 			}
@@ -121,6 +125,13 @@ func (w *writer) all() []ack {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.acks)
+}
+
+// failures are the statements that did not work since the start.
+func (w *writer) failures() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.failed)
 }
 
 // last is the newest acknowledgement.

@@ -4,6 +4,6 @@
 // place in the stream.
 //
 // The rules are those of the reference ("PostgreSQL instance" 11.2, 11.3) for
-// member slots. Permanent and logical slots come with a later issue; slots that
-// this package does not know are not touched.
+// member slots. Permanent and logical slots come with a later issue; until then
+// those, and what `ignore_slots` names, are not touched.
 package slots

@@ -28,9 +28,6 @@ type View struct {
 	TTL      time.Duration // member_slots_ttl; 0: no retention
 	Paused   bool
 	Existing []Slot
-	// Ignore tells whether a slot is to be left alone (`ignore_slots`, permanent
-	// slots).
-	Ignore func(Slot) bool
 }
 
 // Plan is what to do, each list sorted by name. Recreate are slots that must be
@@ -55,10 +52,11 @@ func Decide(v View) Plan {
 	wanted := desired(v)
 	existing := map[string]Slot{}
 	var p Plan
+	theirs := operators(v.Cluster)
 	for _, s := range v.Existing {
 		existing[s.Name] = s
 		w, ok := wanted[s.Name]
-		if v.Ignore != nil && v.Ignore(s) {
+		if theirs.ignored(s) {
 			continue
 		}
 		switch {
@@ -67,7 +65,7 @@ func Decide(v View) Plan {
 		case !ok || s.Lost:
 			// What is not in the list belongs to nobody we know. In maintenance mode
 			// people make slots by hand. An active slot is in use, whatever we think.
-			if !v.Paused && !s.Active {
+			if !v.Paused && !s.Active && (ok || !theirs.permanent[s.Name]) {
 				p.Drop = append(p.Drop, s.Name)
 			}
 		default:

@@ -22,6 +22,16 @@ func TestDecide(t *testing.T) {
 	retaining := func(v View) View { v.TTL = time.Minute; return v }
 	existing := func(v View, s ...Slot) View { v.Existing = s; return v }
 	physical := func(name string, lsn cluster.LSN) Slot { return Slot{Name: name, Physical: true, RestartLSN: lsn} }
+	configured := func(v View, doc string) View {
+		o, err := cluster.ParseObject([]byte(doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := *v.Cluster
+		c.Config = &cluster.DynamicConfig{Doc: o}
+		v.Cluster = &c
+		return v
+	}
 	for _, x := range []struct {
 		name string
 		view View
@@ -35,11 +45,14 @@ func TestDecide(t *testing.T) {
 		{"strange slot is dropped", existing(primary, physical("n2", 1), physical("old", 1)), Plan{Drop: []string{"old"}}},
 		{"strange slot stays in pause", func() View { v := existing(primary, physical("n2", 1), physical("old", 1)); v.Paused = true; return v }(), Plan{}},
 		{"active slot stays", existing(primary, physical("n2", 1), Slot{Name: "old", Physical: true, Active: true}), Plan{}},
-		{"ignored slot stays", func() View {
-			v := existing(primary, physical("n2", 1), physical("old", 1))
-			v.Ignore = func(s Slot) bool { return s.Name == "old" }
-			return v
-		}(), Plan{}},
+		{"ignored slot stays", configured(existing(primary, physical("n2", 1), physical("old", 1)),
+			`{"ignore_slots":[{"name":"other"},{"name":"old","type":"physical"}]}`), Plan{}},
+		{"matchers of another kind, plugin or database do not fit a physical slot", configured(existing(primary, physical("n2", 1), physical("old", 1)),
+			`{"ignore_slots":[{"name":"old","type":"logical"},{"plugin":"pgoutput"},{"database":"x"},"old",5]}`), Plan{Drop: []string{"old"}}},
+		{"an empty matcher fits every slot", configured(existing(primary, physical("n2", 1), physical("old", 1)), `{"ignore_slots":[{}]}`), Plan{}},
+		{"permanent slots stay, by each name of the key", configured(existing(primary, physical("n2", 1), physical("old", 1), physical("older", 1)),
+			`{"slots":{"old":{"type":"physical"}},"permanent_slots":{"older":null}}`), Plan{}},
+		{"a permanent slot is no reason to keep others", configured(existing(primary, physical("n2", 1), physical("old", 1)), `{"slots":{"x":null}}`), Plan{Drop: []string{"old"}}},
 		{"logical slot stays", existing(primary, physical("n2", 1), Slot{Name: "old"}), Plan{}},
 		{"slot whose WAL is lost is made anew", existing(primary, Slot{Name: "n2", Physical: true, Lost: true}), Plan{Drop: []string{"n2"}}},
 		{"slots in use and those that nobody has moved are left alone", existing(retaining(replica), physical("n1", 1), physical("gone", 1), physical("n3", 1)), Plan{}},

@@ -169,6 +169,15 @@ func (r Rule) Expected() string {
 	return "a text"
 }
 
+// limitText is a limit with its unit, as the reference writes it. A unit with a
+// factor of its own would make another number of it: 16 blocks of 8kB are 128kB.
+func limitText(limit, unit string) string {
+	if unit != "" && unit[0] >= '0' && unit[0] <= '9' {
+		return Human(limit, unit)
+	}
+	return limit + unit
+}
+
 // Validate checks every parameter that is not one of recovery, corrects or
 // drops what the server would refuse to start with, and says so (reference
 // configuration.md 4.3). A parameter without a rule stays when its name has a
@@ -203,7 +212,7 @@ func Validate(params Params, rules Rules, known map[string]bool, fromServer bool
 			if instead == rule.Min {
 				how = "low, increasing"
 			}
-			warnings = append(warnings, fmt.Sprintf("Value=%s of parameter=%s is too %s to %s", p.Value, p.Name, how, Human(instead, rule.Unit)))
+			warnings = append(warnings, fmt.Sprintf("Value=%s of parameter=%s is too %s to %s", p.Value, p.Name, how, limitText(instead, rule.Unit)))
 			kept = append(kept, Param{p.Name, instead})
 		}
 	}

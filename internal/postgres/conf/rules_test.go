@@ -68,6 +68,7 @@ func TestValuesAreCorrectedOrDropped(t *testing.T) {
 		{150000, "shared_buffers", "8kB", "16", "Value=8kB of parameter=shared_buffers is too low, increasing to 128kB"},
 		{150000, "work_mem", "64mb", "-", "Removing integer parameter=work_mem from the config due to the invalid value=64mb"},
 		{150000, "autovacuum_naptime", "0", "1", "Value=0 of parameter=autovacuum_naptime is too low, increasing to 1s"},
+		{150000, "bgwriter_delay", "20000", "10000", "Value=20000 of parameter=bgwriter_delay is too big, decreasing to 10000ms"},
 		{150000, "autovacuum_vacuum_scale_factor", "0.05", "0.05", ""},
 		{150000, "autovacuum_vacuum_scale_factor", "lots", "-", "Removing real parameter=autovacuum_vacuum_scale_factor from the config due to the invalid value=lots"},
 		{150000, "vacuum_cost_delay", "1500us", "1500us", ""},

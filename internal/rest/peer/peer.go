@@ -80,6 +80,7 @@ type Answer struct {
 	Timeline       cluster.Timeline // 0: not known
 	Tags           *cluster.Tags
 	WatchdogFailed bool
+	Body           []byte // what it said
 }
 
 // Limitation is why the member cannot be promoted, "" when it can.
@@ -107,6 +108,7 @@ func (c *Client) Poll(ctx context.Context, m *cluster.Member) Answer {
 	if err != nil {
 		return Answer{Name: m.Name, Err: fmt.Errorf("ask %s at %s: %w", m.Name, m.APIURL, err)}
 	}
+	a.Body = body
 	return a
 }
 
