@@ -199,7 +199,7 @@ var faults = []fault{
 		// A machine comes back with an empty disk, when others have the data.
 		whole := 0
 		for _, o := range w.machines {
-			if o != m && o.up && o.disk.whole && o.pg != nil && o.pg.ready {
+			if o != m && o.name != w.opts.NoFailover && o.up && o.disk.whole && o.pg != nil && o.pg.ready {
 				whole++
 			}
 		}
