@@ -61,3 +61,27 @@ func TestFailsafe(t *testing.T) {
 		})
 	}
 }
+
+// Members of the topology race; the others neither race nor count.
+func TestRaceInFailsafeModeIsOfTheTopology(t *testing.T) {
+	with := func(names ...any) func(*View) {
+		return func(v *View) {
+			v.Settings.FailsafeMode = true
+			c := *v.DCS.Cluster
+			c.Failsafe = cluster.NewObject(names...)
+			v.DCS.Cluster = &c
+		}
+	}
+	race := func(more ...func(*View)) Decision {
+		return Decide(view(append([]func(*View){unlocked, answer("n2", 9000), answer("n3", 10)}, more...)...)).Do
+	}
+	if _, waits := race(with("n1", "x", "n2", "x", "n3", "x")).(Wait); !waits {
+		t.Error("a rival of the topology that is ahead does not count")
+	}
+	if _, acquires := race(with("n1", "x", "n3", "x")).(AcquireLeader); !acquires {
+		t.Error("a member outside of the topology keeps others from the race")
+	}
+	if _, waits := race(answer("n2", 10), with("n2", "x", "n3", "x")).(Wait); !waits {
+		t.Error("a member outside of the topology races")
+	}
+}

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"slices"
 	"time"
 
 	"tamada/internal/cluster"
@@ -112,7 +113,7 @@ func eligible(v *View) eligibility {
 		return notEligible("this member is tagged nofailover, or has failover_priority 0")
 	case v.DCS.Cluster.Failover.Pending():
 		return requestedElsewhere(v)
-	case v.Settings.FailsafeMode && v.DCS.Cluster.Failsafe.Len() > 0 && !listed(v.DCS.Cluster.Failsafe, v.Me):
+	case !v.inTopology(v.Me):
 		return eligibility{} // a primary without the store did not ask us
 	case forbids(v) != "":
 		e := eligibility{}
@@ -128,6 +129,13 @@ func eligible(v *View) eligibility {
 		return e
 	}
 	return healthiest(v)
+}
+
+// inTopology tells whether a primary in failsafe mode would ask that member for
+// its promise.
+func (v *View) inTopology(name string) bool {
+	topology := v.DCS.Cluster.Failsafe
+	return !v.Settings.FailsafeMode || topology.Len() == 0 || listed(topology, name)
 }
 
 // notEligible is a no whose reason the status line does not tell.
@@ -155,7 +163,11 @@ func healthiest(v *View) eligibility {
 		return eligibility{verdict: undecided, outcome: Outcome{Do: Observe{}}}
 	}
 	former := v.DCS.Healthy.LeaderName()
-	e := compareWith(v, candidate.Rivals(v.Me, v.DCS.Healthy, v.DCS.Cluster), former, true)
+	rivals := candidate.Rivals(v.Me, v.DCS.Healthy, v.DCS.Cluster)
+	// Who may not race must not keep others from it, whatever it has: with a member
+	// ahead that came after the topology was written there would be no leader ever.
+	rivals = slices.DeleteFunc(rivals, func(m cluster.Member) bool { return !v.inTopology(m.Name) })
+	e := compareWith(v, rivals, former, true)
 	if until := v.DCS.UnlockedAt + resumeWait; e.verdict == yes && v.Now < until && v.formerLeaderResumes(former) {
 		e.verdict, e.outcome = undecided, Outcome{Do: Wait{}, Again: until}
 	}

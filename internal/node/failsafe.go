@@ -57,15 +57,18 @@ func (n *node) askMember(url string, body []byte, timeout time.Duration) (err er
 	return err
 }
 
-// promiseFile holds the promise that this node gave, until its end by the wall
-// clock: the time since boot means nothing after a reboot.
+// promiseFile holds the promise that this node gave. Its end is counted from
+// boot, because the wall clock may be set meanwhile; after a reboot, when that
+// means nothing, by the wall clock.
 const promiseFile = "failsafe.json"
 
 type promiseRecord struct {
-	Name    string    `json:"name"`
-	ConnURL string    `json:"conn_url"`
-	APIURL  string    `json:"api_url"`
-	Until   time.Time `json:"until"`
+	Name    string     `json:"name"`
+	ConnURL string     `json:"conn_url"`
+	APIURL  string     `json:"api_url"`
+	Until   time.Time  `json:"until"`
+	Boot    string     `json:"boot"` // boot_id of the kernel
+	End     ha.Instant `json:"end"`  // the same moment on that boot's CLOCK_BOOTTIME
 }
 
 // keepPromise writes the promise down before it is given: an agent that forgot it
@@ -77,7 +80,8 @@ func (n *node) keepPromise(e agent.KeepPromise) {
 		n.requests.end(agent.Answer{ID: e.ID, Code: 200, Text: "Accepted"})
 		return
 	}
-	r := promiseRecord{Name: e.Promise.Name, ConnURL: e.Promise.ConnURL, APIURL: e.Promise.APIURL, Until: time.Now().Add(guardian.Until(e.Promise.Until))}
+	r := promiseRecord{Name: e.Promise.Name, ConnURL: e.Promise.ConnURL, APIURL: e.Promise.APIURL, Until: time.Now().Add(guardian.Until(e.Promise.Until)),
+		Boot: bootID(), End: e.Promise.Until}
 	end := agent.Answer{ID: e.ID, Code: 200, Text: "Accepted"}
 	if err := writePromise(n.cfg.Load().StateDir, r); err != nil {
 		n.log.Error("could not write down a promise in failsafe mode, so it is not given", "error", err)
@@ -121,7 +125,11 @@ func (n *node) promised(stateDir string) *ha.Promise {
 		n.log.Warn("could not read the last promise of failsafe mode", "error", err)
 		return nil
 	}
-	left := min(time.Until(r.Until), n.settings().TTL)
+	left := time.Until(r.Until)
+	if r.Boot != "" && r.Boot == bootID() {
+		left = guardian.Until(r.End)
+	}
+	left = min(left, n.settings().TTL)
 	if left <= 0 || r.Name == "" {
 		return nil
 	}

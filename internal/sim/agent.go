@@ -31,6 +31,10 @@ type agentProc struct {
 	since   time.Duration // it runs
 	took    time.Duration // by the last renewal
 	lastTry string
+	asks    uint64
+	asked   map[uint64]func(code int) // questions in failsafe mode without an answer
+	// frozenAt and thawedAt bracket the last time it stood still.
+	frozenAt, thawedAt time.Duration
 }
 
 // task is a running long action.
@@ -72,13 +76,18 @@ func (p *agentProc) crash() {
 	p.m.w.logf(p.m.name, "the agent crashes")
 	g := p.m.guard
 	p.die()
+	if p.m.w.opts.NoGuardian {
+		p.m.later(time.Second+p.m.w.upTo(2*time.Second), p.m.startGuardian)
+	}
 	if g != nil {
 		p.m.later(p.m.w.upTo(5*time.Millisecond), func() { g.handle(guardian.AgentExited{}) })
 	}
 }
 
+func (p *agentProc) freeze() { p.frozen, p.frozenAt = true, p.m.w.now }
+
 func (p *agentProc) thaw() {
-	p.frozen = false
+	p.frozen, p.thawedAt = false, p.m.w.now
 	for len(p.backlog) > 0 && !p.frozen && !p.dead {
 		fn := p.backlog[0]
 		p.backlog = p.backlog[1:]
@@ -90,13 +99,17 @@ func (p *agentProc) thaw() {
 // half-made and goes on with its lease.
 func (m *machine) startAgent() {
 	w := m.w
-	p := &agentProc{m: m, ttl: time.Duration(w.opts.TTL) * time.Second, retry: time.Duration(w.opts.RetryTimeout) * time.Second}
+	p := &agentProc{m: m, asked: map[uint64]func(int){}, ttl: time.Duration(w.opts.TTL) * time.Second, retry: time.Duration(w.opts.RetryTimeout) * time.Second}
 	m.agent, p.since = p, w.now
 	w.logf(m.name, "the agent starts")
 	cfg := w.opts.agentConfig(m)
 	cfg.Decide = w.decide(m)
+	cfg.Promise = m.promised(p.ttl)
 	var session string
-	armed := m.guard.policy.Armed()
+	var armed *guardian.Armed
+	if m.guard != nil {
+		armed = m.guard.policy.Armed()
+	}
 	if armed != nil {
 		session = armed.Session
 	}
@@ -214,8 +227,12 @@ func (p *agentProc) execute(e agent.Effect) {
 	switch e := e.(type) {
 	case agent.Log:
 		p.lastTry = e.Text
-		if e.Text == "The lease has ended: "+string(lease.Expired) {
+		switch e.Text {
+		case "The lease has ended: " + string(lease.Expired):
 			w.leaseEnded(p)
+			w.leaseEndedInOutage(p)
+		case "The lease has ended: " + string(lease.TakenByOther):
+			w.leaseTaken(p)
 		}
 		if e.Level > ha.Debug {
 			w.logf(m.name, "| %s", e.Text)
@@ -245,6 +262,12 @@ func (p *agentProc) execute(e agent.Effect) {
 		p.c.ttl = p.ttl
 	case agent.Observe:
 		p.observe(e)
+	case agent.AskFailsafe:
+		p.askFailsafe(e)
+	case agent.KeepPromise:
+		p.keepPromise(e)
+	case agent.Answer:
+		p.answered(e.ID, e.Code)
 	case agent.AskPeers:
 		for i := range e.Members {
 			p.ask(e.Members[i], e.Timeout)
@@ -292,6 +315,9 @@ func (p *agentProc) exit(e agent.Exit) {
 	}
 	g := m.guard
 	p.die()
+	if w.opts.NoGuardian {
+		m.later(5*time.Second+w.upTo(10*time.Second), m.startGuardian)
+	}
 	if g != nil {
 		g.send(guardian.Goodbye{Code: e.Code, LeavePostgres: e.LeavePostgres})
 		m.later(2*time.Millisecond, func() { g.handle(guardian.AgentExited{}) })
@@ -303,7 +329,11 @@ func (p *agentProc) alive(e agent.Alive) {
 	if g == nil {
 		return
 	}
-	g.send(guardian.Sign{Next: e.Next})
+	next := e.Next
+	if p.m.w.mutant("a hung agent is left alone") {
+		next = time.Hour
+	}
+	g.send(guardian.Sign{Next: next})
 	if e.Answer {
 		p.m.later(100*time.Microsecond+p.m.w.upTo(time.Millisecond), func() {
 			if !g.dead && !g.frozen {
@@ -324,7 +354,8 @@ func (p *agentProc) replaceGuardian(e agent.ReplaceGuardian) {
 	p.later(20*time.Millisecond+m.w.upTo(200*time.Millisecond), func() {
 		if m.guard == nil {
 			m.w.logf(m.name, "the agent starts another guardian")
-			m.guard = &guardProc{m: m}
+			m.guard = m.newGuardian()
+			m.guard.another = true
 			m.guard.policy.Handle(m.boottime(), guardian.Hello{Adopted: true})
 		}
 		p.later(m.w.upTo(5*time.Millisecond), func() { p.step(agent.GuardianBack{}) })
@@ -332,21 +363,31 @@ func (p *agentProc) replaceGuardian(e agent.ReplaceGuardian) {
 }
 
 func (p *agentProc) arm(e agent.ArmGuardian) {
-	w := p.m.w
-	if p.m.guard == nil {
+	m, w := p.m, p.m.w
+	if w.opts.NoGuardian {
+		m.deadline = max(m.deadline, e.Deadline)
+		p.later(10*time.Microsecond, func() { p.step(agent.Acked{Seq: e.Seq}) })
 		return
 	}
-	if w.mutant("guardian not told") {
+	if w.mutant("renewals wait for no acknowledgement") {
+		p.later(100*time.Microsecond, func() { p.step(agent.Acked{Seq: e.Seq}) })
+	}
+	if m.guard == nil {
+		return
+	}
+	if w.mutant("guardian not told") || m.guard.another && w.mutant("another guardian is told nothing") {
 		p.later(100*time.Microsecond, func() { p.step(agent.Acked{Seq: e.Seq}) })
 		return
 	}
-	g := p.m.guard
+	g := m.guard
 	switch {
+	case w.mutant("the margin is forgotten"):
+		e.Deadline += lease.Margin(e.TTL)
 	case w.mutant("guardian forgets to fence"):
 		e.Deadline += time.Hour
 	case w.mutant("deadline counted from the answer"):
 		e.Deadline += p.took
 	}
 	g.send(guardian.ArmedMsg{Seq: e.Seq, Armed: guardian.Armed{Deadline: e.Deadline, Session: e.Hold.Session,
-		Created: int64(e.Hold.Created), TTL: e.TTL}})
+		Created: int64(e.Hold.Created), TTL: e.TTL, Watchdog: w.opts.watchdogSettings()}})
 }

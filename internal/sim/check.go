@@ -14,6 +14,12 @@ const mercy = guardian.KillGrace + 100*time.Millisecond
 // now: it was frozen a moment ago, or a guardian that knew the deadline is dead.
 func (w *World) excused(m *machine) bool {
 	g := m.guard
+	if w.opts.NoGuardian {
+		return false
+	}
+	if m.device.covers() {
+		return m.thawedAt > 0 && w.now < m.thawedAt+mercy // it is reset before its lease ends
+	}
 	return m.unguarded || m.thawedAt > 0 && w.now < m.thawedAt+mercy ||
 		g != nil && (g.frozen || g.thawedAt > 0 && w.now < g.thawedAt+mercy)
 }
@@ -44,15 +50,30 @@ func (w *World) check() {
 	for _, m := range w.machines {
 		if m.writable() && !w.bootstrapping(m) {
 			w.checkDeadline(m)
+			w.checkKey(m)
+			w.checkPromises(m)
 			w.checkLine(m)
 		}
 	}
 	w.checkHealth()
+	for _, m := range w.machines {
+		w.checkCare(m)
+	}
 }
 
 // checkDeadline: no server accepts writes after the deadline that its guardian
 // knows, nor without any.
 func (w *World) checkDeadline(m *machine) {
+	if w.opts.NoGuardian && m.deadline > 0 && m.boottime() > m.deadline+mercy {
+		w.violate("no writes after the deadline", "%s accepts writes at %s, the deadline was %s", m.name, m.boottime(), m.deadline)
+	}
+	if g := m.guard; m.device.covers() && (m.unguarded || g == nil || g.frozen || w.now < g.thawedAt+mercy) {
+		// Nobody enforces the deadline, but the end of the lease.
+		if m.boottime() > m.leaseEnd && !w.excused(m) {
+			w.violate("the watchdog resets in time", "%s accepts writes at %s, nobody guards it and its lease ended at %s", m.name, m.boottime(), m.leaseEnd)
+		}
+		return
+	}
 	if w.excused(m) || m.guard == nil || w.bootstrapping(m) || w.line == nil {
 		return
 	}
@@ -62,6 +83,61 @@ func (w *World) checkDeadline(m *machine) {
 		w.violate("no writes after the deadline", "%s accepts writes, and its guardian knows of no deadline", m.name)
 	case m.boottime() > a.Deadline+mercy:
 		w.violate("no writes after the deadline", "%s accepts writes at %s, the deadline was %s", m.name, m.boottime(), a.Deadline)
+	}
+}
+
+// checkKey: the leader key does not vanish, nor change its owner, while its
+// holder accepts writes. In failsafe mode it may: there it is the promises that
+// keep others away.
+func (w *World) checkKey(m *machine) {
+	if w.opts.Failsafe || w.line == nil || w.excused(m) || m.guard == nil || w.store.leader() == m.name || w.opts.Stranger && m.disk.sysid == sysid(50) {
+		return
+	}
+	w.violate("the key outlives the writes", "%s accepts writes, and the leader key is %q's", m.name, w.store.leader())
+}
+
+// checkPromises: a primary that goes on although the store has given its key away
+// does so by promises, and each of them ends after its deadline.
+func (w *World) checkPromises(m *machine) {
+	if !w.opts.Failsafe || w.line == nil || w.excused(m) || m.guard == nil || m.guard.policy.Armed() == nil || w.store.leader() != "" {
+		return
+	}
+	end := m.trueTime(m.guard.policy.Armed().Deadline)
+	for _, o := range w.machines {
+		p := o.promise
+		if o == m || !o.up || p == nil || p.boot != o.boots || p.Name != m.name || w.now-o.soundAt < 5*time.Second && o.agent == nil {
+			continue
+		}
+		if o.trueTime(p.Until) < end {
+			w.violate("promises cover the deadline", "%s may write until %s, the promise of %s ends at %s", m.name, end, o.name, o.trueTime(p.Until))
+		}
+	}
+}
+
+// checkCare: agent and guardian replace each other when one of them hangs.
+func (w *World) checkCare(m *machine) {
+	p, g := m.agent, m.guard
+	if p == nil || g == nil || m.frozen || !p.ready {
+		return
+	}
+	loop := time.Duration(w.opts.LoopWait) * time.Second
+	if !m.unguarded {
+		m.unguardedAt = w.now
+	}
+	switch {
+	case m.unguarded && m.writable() && !p.frozen && !g.frozen && w.now-max(m.unguardedAt, p.since, p.thawedAt, g.since, g.thawedAt, m.thawedAt, m.leaseAt) > loop+5*time.Second:
+		w.violate("another guardian is told the deadline", "the guardian of %s knows of none since %s", m.name, m.unguardedAt)
+	case g.frozen && !p.frozen && w.now-max(g.frozenAt, p.since, p.thawedAt, m.thawedAt) > loop+5*time.Second:
+		w.violate("a frozen guardian is replaced", "the guardian of %s is frozen since %s", m.name, g.frozenAt)
+	case p.frozen && !g.frozen && !g.ending && w.now-max(p.frozenAt, g.since, g.thawedAt, m.thawedAt) > loop+20*time.Second:
+		w.violate("a hung agent is replaced", "the agent of %s is frozen since %s", m.name, p.frozenAt)
+	}
+}
+
+// leaseTaken is asked when an agent says that another holds its key.
+func (w *World) leaseTaken(p *agentProc) {
+	if w.store.leader() == p.m.name {
+		w.violate("no lease is lost without a cause", "%s gave way to another although the leader key is its own", p.m.name)
 	}
 }
 
@@ -91,6 +167,8 @@ func (w *World) leaderMade(m *machine) {
 		w.stale["leader"] = m.name
 	}
 	w.logf(m.name, "has the leader key")
+	w.checkPromised(m)
+	w.store.made = w.now
 	if m.pg == nil || !m.pg.recovery {
 		return
 	}
@@ -118,6 +196,13 @@ func (w *World) leaderReleased(m *machine) {
 // disturb notes that a fault touched a machine, or all.
 func (w *World) disturb(ms ...*machine) {
 	for _, m := range ms {
+		m.soundAt, m.leaseAt, m.hurtAt = w.now, w.now, w.now
+	}
+}
+
+// disturbStore notes that a fault touched the store.
+func (w *World) disturbStore() {
+	for _, m := range w.machines {
 		m.soundAt, m.leaseAt = w.now, w.now
 	}
 }

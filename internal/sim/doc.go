@@ -11,11 +11,13 @@
 //   - [Mutants] are cores and executors that are broken on purpose. Each must be
 //     caught, or the invariants are worth nothing.
 //
-// Modelled are machines (crash, reboot, freeze, clock rate), the processes on
-// them (agent, guardian, postmaster), PostgreSQL (WAL as positions on branches
+// Modelled are machines (crash, reboot, suspend, clocks that drift by 1 %, a
+// watchdog device), the processes on them (agent, guardian, postmaster; each can
+// crash or stand still, also both of a pair), PostgreSQL (WAL as positions on branches
 // of history, streaming, crash recovery, promotion, rewind, base backup, slots),
 // the store (versions, leases, terms, watches that lag, answers that get lost)
-// and the network between them. Not modelled: SQL, the contents of files, the
+// and the network between them, over which a primary asks for promises in
+// failsafe mode. Not modelled: SQL, the contents of files, the
 // archive, synchronous replication.
 //
 // The invariants (check.go) are those of the design: "What must always hold".

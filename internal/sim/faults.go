@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"tamada/internal/agent"
@@ -27,7 +28,7 @@ var faults = []fault{
 		if p == nil {
 			return
 		}
-		p.frozen = true
+		p.freeze()
 		w.after(d, func() {
 			w.disturb(m)
 			m.post(p.thaw)
@@ -39,11 +40,30 @@ var faults = []fault{
 		if g == nil || g.frozen {
 			return
 		}
-		g.frozen = true
+		g.freeze()
 		w.after(d, func() {
 			w.disturb(m)
 			m.post(g.thaw)
 		})
+	}},
+	{"agent and guardian freeze", 3, func(w *World, m *machine, d time.Duration) {
+		g, p := m.guard, m.agent
+		if g == nil || p == nil || g.frozen {
+			return
+		}
+		g.freeze()
+		p.freeze()
+		w.after(d, func() {
+			w.disturb(m)
+			m.post(g.thaw)
+			m.post(p.thaw)
+		})
+	}},
+	{"agent and guardian crash", 3, func(w *World, m *machine, _ time.Duration) {
+		if m.agent != nil && m.guard != nil {
+			m.agent.die()
+			m.guardianDies()
+		}
 	}},
 	{"postgres crash", 10, func(w *World, m *machine, _ time.Duration) { m.post(m.serverGone) }},
 	{"machine crash", 10, func(w *World, m *machine, d time.Duration) {
@@ -88,17 +108,24 @@ var faults = []fault{
 		}
 	}},
 	{"store outage", 6, func(w *World, _ *machine, d time.Duration) {
-		w.disturb(w.machines...)
+		w.disturbStore()
 		w.store.down = true
 		w.after(d, func() { w.storeBack() })
 	}},
 	{"store election", 5, func(w *World, _ *machine, _ time.Duration) {
-		w.disturb(w.machines...)
+		w.disturbStore()
 		w.store.down = true
 		w.after(500*time.Millisecond+w.upTo(2*time.Second), func() { w.storeBack() })
 	}},
+	{"store freeze", 3, func(w *World, _ *machine, d time.Duration) {
+		// All of it stands still and goes on where it was, without an election: a lease
+		// whose time is over is noticed a moment after the store answers again.
+		w.disturbStore()
+		w.store.down = true
+		w.after(d, func() { w.storeThaws() })
+	}},
 	{"frozen store leader", 4, func(w *World, _ *machine, d time.Duration) {
-		w.disturb(w.machines...)
+		w.disturbStore()
 		s := w.store
 		if s.frozenTerm != 0 {
 			return
@@ -135,6 +162,7 @@ var faults = []fault{
 		}
 	}},
 	// The following are drawn by no seed: scripts use them.
+	{"wall clock set forward", 0, func(_ *World, m *machine, d time.Duration) { m.wallOff += d }},
 	{"slow answers", 0, func(w *World, m *machine, d time.Duration) { m.slowAnswers = w.now + d }},
 	{"slow crash recovery", 0, func(w *World, m *machine, d time.Duration) {
 		m.slowStart = d
@@ -171,7 +199,7 @@ var faults = []fault{
 		// A machine comes back with an empty disk, when others have the data.
 		whole := 0
 		for _, o := range w.machines {
-			if o != m && o.up && o.disk.whole && o.pg != nil && o.pg.ready {
+			if o != m && o.name != w.opts.NoFailover && o.up && o.disk.whole && o.pg != nil && o.pg.ready {
 				whole++
 			}
 		}
@@ -237,8 +265,11 @@ func (w *World) inject(f *fault, m *machine, d time.Duration) {
 	w.Stats.Faults++
 	w.Stats.Kinds[f.kind]++
 	w.logf("fault", "%s: %s for %s", f.kind, m.name, d.Round(time.Millisecond))
-	lease := m.leaseAt
+	lease, hurt := m.leaseAt, m.hurtAt
 	w.disturb(m)
+	if strings.Contains(f.kind, "store") {
+		m.hurtAt = hurt
+	}
 	if f.kind == "postgres crash" || f.kind == "slow crash recovery" || f.kind == "slow replication" {
 		m.leaseAt = lease
 	}
@@ -253,6 +284,13 @@ func (w *World) scripted(s Step) {
 		m = w.scriptedOn
 	case s.Role == "leader" && leader != nil:
 		m = leader
+	case s.Role == "other":
+		for _, o := range w.machines {
+			if o != w.scriptedOn {
+				m = o
+				break
+			}
+		}
 	case s.Role == "replica":
 		for _, o := range w.machines {
 			if o != leader && o.name != w.opts.NoFailover {
@@ -299,13 +337,22 @@ func (w *World) sever(from, to int, d time.Duration) {
 	})
 }
 
+func (w *World) storeThaws() {
+	if !w.store.down {
+		return
+	}
+	w.store.down = false
+	w.disturbStore()
+	w.logf("store", "goes on")
+}
+
 func (w *World) storeBack() {
 	if !w.store.down {
 		return
 	}
 	w.store.down = false
 	w.store.elect()
-	w.disturb(w.machines...)
+	w.disturbStore()
 	w.logf("store", "answers again, term %d", w.store.term)
 }
 

@@ -5,6 +5,8 @@ import (
 
 	"tamada/internal/agent"
 	"tamada/internal/guardian"
+	"tamada/internal/ha/lease"
+	"tamada/internal/watchdog"
 )
 
 // guardProc is a guardian's process: the real policy, and a model of what
@@ -12,22 +14,40 @@ import (
 type guardProc struct {
 	m      *machine
 	policy guardian.Policy
+	dog    *watchdog.Watchdog
+	since  time.Duration
 	dead   bool
 	timer  uint64
 	// arrived is when the last message of the agent arrives.
 	arrived time.Duration
 
 	frozen   bool
+	frozenAt time.Duration
 	backlog  []guardian.Event
 	thawedAt time.Duration
+	ending   bool // was asked to end
+	another  bool // it took the place of one that died
+}
+
+// newGuardian is a guardian's process that has done nothing yet.
+func (m *machine) newGuardian() *guardProc {
+	g := &guardProc{m: m, since: m.w.now}
+	g.dog = m.newWatchdog(g)
+	return g
 }
 
 func (m *machine) startGuardian() {
 	if m.guard != nil {
 		return
 	}
+	if m.w.opts.NoGuardian {
+		if m.agent == nil {
+			m.startAgent()
+		}
+		return
+	}
 	m.w.logf(m.name, "the guardian starts")
-	m.guard = &guardProc{m: m}
+	m.guard = m.newGuardian()
 	m.guard.tick()
 }
 
@@ -41,19 +61,32 @@ func (g *guardProc) handle(ev guardian.Event) {
 		g.backlog = append(g.backlog, ev)
 		return
 	}
-	for _, e := range g.policy.Handle(g.m.boottime(), ev) {
+	if _, ends := ev.(guardian.Terminate); ends {
+		g.ending = true
+	}
+	if _, died := ev.(guardian.AgentExited); died && g.m.w.mutant("the guardian is disarmed with its agent") {
+		g.policy.Handle(g.now(), guardian.Disarmed{})
+	}
+	for _, e := range g.policy.Handle(g.now(), ev) {
 		g.execute(e)
 	}
+	g.tendDevice()
 	g.timer++
 	n := g.timer
-	if at := g.policy.WakeAt(); at > 0 {
-		g.m.later(max(0, g.m.truly(at-g.m.boottime()))+time.Microsecond, func() {
+	at := g.policy.WakeAt()
+	if t := g.dog.WakeAt(); t > 0 && (at == 0 || t < at) {
+		at = t
+	}
+	if at > 0 {
+		g.m.later(max(0, g.m.truly(at-g.now()))+time.Microsecond, func() {
 			if g.timer == n {
 				g.tick()
 			}
 		})
 	}
 }
+
+func (g *guardProc) freeze() { g.frozen, g.frozenAt = true, g.m.w.now }
 
 func (g *guardProc) thaw() {
 	g.frozen, g.thawedAt = false, g.m.w.now
@@ -95,6 +128,9 @@ func (g *guardProc) execute(e guardian.Effect) {
 			g.handle(guardian.AgentExited{})
 		})
 	case guardian.Ack:
+		g.tendDevice()
+		a := g.policy.Armed()
+		m.leaseEnd = a.Deadline + lease.Margin(a.TTL)
 		if p := m.agent; p != nil {
 			m.unguarded = false
 			m.later(20*time.Microsecond+w.upTo(300*time.Microsecond), func() {

@@ -19,13 +19,18 @@ type machine struct {
 	bootedAt time.Duration // true time
 	rate     float64       // of the clock, against true time
 	wallOff  time.Duration // of the wall clock, against true time
+	frozeAt  time.Duration
 	thawedAt time.Duration
+	stood    time.Duration // how long it was frozen since its boot
 	boots    int
 
-	disk  disk
-	pg    *server // nil: no postmaster
-	guard *guardProc
-	agent *agentProc
+	disk disk
+	// promise lies in the state folder; device is its watchdog.
+	promise *promise
+	device  device
+	pg      *server // nil: no postmaster
+	guard   *guardProc
+	agent   *agentProc
 
 	slowUntil   time.Duration // replication is slow
 	slowAnswers time.Duration // answers of the store are slow
@@ -33,10 +38,15 @@ type machine struct {
 	slowStop    time.Duration // what the next shutdown checkpoint takes
 	// unguarded: a guardian died that knew a deadline; what runs since then is
 	// guarded by nobody until the next deadline is told.
-	unguarded bool
-	journal   ha.TaskKind   // the task that is changing the data folder
-	soundAt   time.Duration // last fault that touched it
-	leaseAt   time.Duration // last one that could cost it a lease
+	unguarded   bool
+	unguardedAt time.Duration
+	// deadline is what an agent without a guardian knows, leaseEnd the end of the
+	// last lease that a guardian acknowledged; both on this machine's clock.
+	deadline, leaseEnd ha.Instant
+	journal            ha.TaskKind   // the task that is changing the data folder
+	soundAt            time.Duration // last fault that touched it, or the store
+	hurtAt             time.Duration // last fault that touched it and not the store
+	leaseAt            time.Duration // last one that could cost it a lease
 }
 
 func nodeName(i int) string { return "n" + string(rune('1'+i)) }
@@ -45,6 +55,11 @@ func nodeName(i int) string { return "n" + string(rune('1'+i)) }
 // frozen (suspended).
 func (m *machine) boottime() ha.Instant {
 	return time.Duration(float64(m.w.now-m.bootedAt) * m.rate)
+}
+
+// trueTime is when the machine's clock shows a moment.
+func (m *machine) trueTime(at ha.Instant) time.Duration {
+	return m.bootedAt + m.truly(at)
 }
 
 // truly is how long a time of this machine's clock takes.
@@ -82,7 +97,7 @@ func (m *machine) later(d time.Duration, fn func()) {
 func (m *machine) boot() {
 	m.up, m.frozen, m.backlog = true, false, nil
 	m.boots++
-	m.bootedAt = m.w.now - m.w.upTo(20*time.Second)
+	m.bootedAt, m.stood = m.w.now-m.w.upTo(20*time.Second), 0
 	m.w.logf(m.name, "the machine boots")
 	m.later(time.Second+m.w.upTo(2*time.Second), m.startGuardian)
 }
@@ -101,13 +116,14 @@ func (m *machine) powerOff() {
 	}
 	m.serverGone()
 	m.guard, m.agent = nil, nil
+	m.device.armed, m.deadline, m.leaseEnd = false, 0, 0
 	m.up, m.frozen, m.backlog, m.unguarded = false, false, nil, false
 	m.boots++
 }
 
 func (m *machine) freeze() {
 	m.w.logf(m.name, "the machine freezes")
-	m.frozen = true
+	m.frozen, m.frozeAt = true, m.w.now
 }
 
 func (m *machine) thaw() {
@@ -116,6 +132,8 @@ func (m *machine) thaw() {
 	}
 	m.w.logf(m.name, "the machine goes on")
 	m.frozen, m.thawedAt = false, m.w.now
+	m.stood += time.Duration(float64(m.w.now-m.frozeAt) * m.rate)
+	m.device.suspended(m.w.now - m.frozeAt)
 	// The guardian's alarm has fired: it is as quick as anything else.
 	if m.guard != nil {
 		m.guard.tick()

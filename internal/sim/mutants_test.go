@@ -38,6 +38,9 @@ func TestSearchSeeds(t *testing.T) {
 		}
 		seed, other := search(m)
 		t.Logf("%s => %d %v", m.Name, seed, other)
+		if seed == 0 {
+			t.Errorf("%s: no seed catches it", m.Name)
+		}
 	}
 }
 

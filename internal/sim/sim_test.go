@@ -41,9 +41,9 @@ func TestHistoriesHold(t *testing.T) {
 	t.Parallel()
 	hours := time.Duration(number(t, "SIM_HOURS", 10)) * time.Hour
 	total := runSeeds(t, number(t, "SIM_FROM", 1), hours)
-	t.Logf("%.1f virtual hours, %d histories, %d faults, %d failovers, %d promotions, %d kills by guardians, %d inherited leases, %d rewinds, %d copies, %d commits (%d lost by asynchronous replication)",
+	t.Logf("%.1f virtual hours, %d histories, %d faults, %d failovers, %d promotions, %d kills by guardians, %d inherited leases, %d rewinds, %d copies, %d commits (%d lost by asynchronous replication), %d resets by watchdogs",
 		total.Virtual.Hours(), total.Histories, total.Faults, total.Failovers, total.Promotions, total.Fenced, total.Inherited, total.Rewinds,
-		total.Clones, total.Commits, total.Lost)
+		total.Clones, total.Commits, total.Lost, total.Resets)
 	for _, k := range slices.Sorted(maps.Keys(total.Kinds)) {
 		t.Logf("  %5d %s", total.Kinds[k], k)
 	}

@@ -36,7 +36,8 @@ type store struct {
 	sessions map[string]*session
 	lastID   int
 	term     uint64
-	down     bool // no quorum: nothing is answered
+	made     time.Duration // when the leader key was last made
+	down     bool          // no quorum: nothing is answered
 
 	// A frozen leader: clients with frozenFor set were connected to it. Keepalives
 	// that wait in its sockets are answered, wrongly, when it thaws.

@@ -55,6 +55,7 @@ type Stats struct {
 	Promotions int
 	Failovers  int // the leader key went to another member
 	Fenced     int
+	Resets     int // by watchdogs
 	Inherited  int // agents that went on with their predecessor's lease
 	Rewinds    int
 	Clones     int
@@ -73,6 +74,7 @@ func (s *Stats) Add(o Stats) {
 	s.Promotions += o.Promotions
 	s.Failovers += o.Failovers
 	s.Fenced += o.Fenced
+	s.Resets += o.Resets
 	s.Inherited += o.Inherited
 	s.Rewinds += o.Rewinds
 	s.Clones += o.Clones
@@ -204,6 +206,7 @@ func newWorld(o Options) *World {
 	w.store = newStore(w)
 	for i := range o.Nodes {
 		m := &machine{w: w, idx: i, name: nodeName(i), rate: 1 + o.Drift*(2*w.rng.Float64()-1)}
+		m.device.m = m
 		w.machines = append(w.machines, m)
 	}
 	w.cuts = make([][]bool, o.Nodes+1)

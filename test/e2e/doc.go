@@ -14,6 +14,8 @@
 //   - cluster_test.go, node_test.go: one etcd and its nodes, each with a folder,
 //     a configuration and a log; bring up, start, kill, freeze.
 //   - views_test.go: what SQL, REST and etcdctl show.
+//   - rivals_test.go: one such client for each node, which sees two primaries.
+//   - times_test.go: short leases, and those of the defaults with TAMADA_LONG=1.
 //   - writer_test.go: a client that commits a row every 5 ms and remembers which
 //     rows were acknowledged, when, and by whom.
 //

