@@ -177,6 +177,26 @@ func initialDynamic(cfg *config.Config) (*cluster.Object, error) {
 	return doc, err
 }
 
+// Preflight refuses what [Run] would refuse before it asks the store, and changes
+// nothing: programs, data folder, ports. It is for a node that does not run yet.
+func Preflight(cfg *config.Config, log *logging.Log) error {
+	initial, _ := initialDynamic(cfg)
+	m, err := config.Merge(cfg, initial)
+	if err != nil {
+		return err
+	}
+	n := &node{ctx: context.Background(), pg: postgres.New(instanceSettings(cfg, &m.Postgresql), postgres.Deps{Log: logging.Named(log.Logger, "patroni.postgresql")})}
+	defer n.pg.Close()
+	if err := n.checkInstance(); err != nil {
+		return err
+	}
+	l, err := guardian.Listen(cfg.RestAPI.Listen.String())
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
 // checkInstance refuses programs and folders that PostgreSQL would refuse later.
 func (n *node) checkInstance() error {
 	ctx, cancel := context.WithTimeout(n.ctx, 30*time.Second)

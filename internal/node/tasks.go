@@ -39,13 +39,6 @@ func (t *taskSlot) ended() {
 	t.kind = ""
 }
 
-// changesFolder tells whether the running task makes or changes the data folder.
-func (t *taskSlot) changesFolder() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return changesFolder(t.kind)
-}
-
 // stop cancels the task of that number, if it is the running one.
 func (t *taskSlot) stop(id uint64) {
 	t.mu.Lock()
