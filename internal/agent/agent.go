@@ -86,7 +86,10 @@ type Agent struct {
 	released  ha.Instant
 	refused   bool // by the script before the promotion, at released
 	release   bool
-	stoppedAt cluster.LSN // where the server ended that we stopped, until another look at it
+	freed     cluster.Version // of the key that we gave up last
+	downed    ha.Stopped      // the end of the demotion that the key is to be released for
+	seen      cluster.Version // of the request to move the leader
+	seenAt    ha.Instant
 	requests  ha.Requests
 	asking    uint64 // id of the request that the running task answers, 0 for none
 	paused    bool   // maintenance mode is on
@@ -342,6 +345,9 @@ func (a *Agent) peerAnswered(ev PeerAnswered) {
 
 // clusterSeen takes over a view of the store.
 func (a *Agent) clusterSeen(c *cluster.Cluster) {
+	if c = a.upToDate(c); c == nil {
+		return
+	}
 	s := &a.store
 	if s.watchErr != "" && s.view != nil {
 		a.log(ha.Info, "The DCS is accessible again")
@@ -371,6 +377,9 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	} else if i.Version != s.emptyV {
 		s.empty, s.emptyV = a.now, i.Version
 	}
+	if f := c.Failover; f != nil && f.Version != a.seen {
+		a.seen, a.seenAt = f.Version, a.now
+	}
 	a.recordLeader(old, leader, first)
 	a.checkTenure(c)
 	a.configSeen(c)
@@ -385,6 +394,22 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	if a.boot.Mine && c.Initialize != nil && c.Initialize.Value != "" {
 		a.boot = ha.Bootstrap{} // somebody else's cluster by now
 	}
+}
+
+// upToDate mends a view that was on its way while we took the leader key or gave
+// it up, and is older than that. It would have us take the key a second time, be
+// refused, and say so, or give it up again. The view that shows what we did is
+// right behind, so nothing else is lost by dropping one.
+func (a *Agent) upToDate(c *cluster.Cluster) *cluster.Cluster {
+	switch l := c.Leader; {
+	case a.lease.State() != lease.None && c.Newest > 0 && c.Newest < a.hold.Created:
+		return nil
+	case l != nil && l.Name == a.cfg.Name && a.freed > 0 && l.Created == a.freed:
+		mended := *c
+		mended.Leader = nil
+		return &mended
+	}
+	return c
 }
 
 // checkTenure compares the leader key with the lease that we hold. A view may
@@ -510,7 +535,7 @@ func (a *Agent) view() *ha.View {
 	v := &ha.View{Now: a.now, Wall: a.wall, Me: a.cfg.Name, Local: a.cfg.Local, Settings: a.settings, Instance: a.inst,
 		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost, Newer: a.newerKey()},
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
-		Requests: a.requests, ReleasedAt: a.released, PrePromote: a.refused, RaceSince: a.raceSince, ReleaseDue: a.release, StoppedAt: a.stoppedAt, DemotedOffline: a.offline, Dice: a.dice}
+		Requests: a.requests, ReleasedAt: a.released, PrePromote: a.refused, RaceSince: a.raceSince, ReleaseDue: a.release, Stopped: a.downed, RequestSince: a.seenAt, DemotedOffline: a.offline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.Health, v.Crashes = a.health, a.recentCrashes()
 	v.Watchdog = a.watchdogView()

@@ -170,6 +170,55 @@ func TestHolderThatWasNeverPromotedDisarmsTheGuardianWhenTheLeaseEnds(t *testing
 	}
 }
 
+// TestViewFromBeforeOurOwnStepIsNotBelieved: it was on its way while we took the
+// key, or gave it up.
+func TestViewFromBeforeOurOwnStepIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	a, _ := leading(t)
+	a.clusterSeen(&cluster.Cluster{Newest: 8})
+	if l := a.store.view.LeaderName(); l != "n1" {
+		t.Errorf("an old view took the key from us: %q leads", l)
+	}
+	a.clusterSeen(&cluster.Cluster{Newest: 10})
+	if l := a.store.view.LeaderName(); l != "" {
+		t.Errorf("a new view is not believed: %q leads", l)
+	}
+	a, _ = leading(t)
+	a.op, a.opRuns = Release{Hold: a.hold}, 8
+	a.operationEnded(OperationEnded{ID: 8})
+	old := cluster.Cluster{Newest: 12, Leader: &cluster.Leader{Name: "n1", Created: 9}}
+	a.clusterSeen(&old)
+	if l := a.store.view.LeaderName(); l != "" {
+		t.Errorf("the key that we gave up is back: %q leads", l)
+	}
+	again := cluster.Cluster{Newest: 13, Leader: &cluster.Leader{Name: "n1", Created: 13}}
+	a.clusterSeen(&again)
+	if l := a.store.view.LeaderName(); l != "n1" {
+		t.Errorf("a later key of ours is not seen: %q leads", l)
+	}
+}
+
+// TestRestartIsNotTakenForAHang: a probe that was refused in that moment says
+// nothing about the server that runs afterwards.
+func TestRestartIsNotTakenForAHang(t *testing.T) {
+	t.Parallel()
+	a, _ := leading(t)
+	a.start(ha.TaskRestart, "", ha.Restart{Primary: true})
+	a.Step(a.now, time.Time{}, 0, HealthSeen{Since: 1, Why: "connection refused"})
+	if a.health.FailingSince != 0 {
+		t.Error("counts as hanging during the restart")
+	}
+	a.health.FailingSince = 1
+	a.Step(a.now, time.Time{}, 0, TaskEnded{ID: a.taskID})
+	if a.health.FailingSince != 0 {
+		t.Error("counts as hanging after the restart")
+	}
+	a.Step(a.now, time.Time{}, 0, HealthSeen{Since: a.now, Why: "connection refused"})
+	if a.health.FailingSince != a.now {
+		t.Error("does not count as hanging later")
+	}
+}
+
 // The watch may tell of an acquisition before its answer comes.
 func TestOwnNewerKeyIsNoRivals(t *testing.T) {
 	a, deadline := leading(t)

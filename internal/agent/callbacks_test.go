@@ -9,6 +9,8 @@ import (
 	"tamada/internal/cluster"
 	"tamada/internal/dcs"
 	"tamada/internal/ha"
+	"tamada/internal/ha/candidate"
+	"tamada/internal/ha/lease"
 )
 
 // called are the callbacks among effects, as "action role".
@@ -162,20 +164,74 @@ func TestPhasesOfAHandoverAreOneLine(t *testing.T) {
 	}
 }
 
-// TestKeyIsGivenUpAsSoonAsTheServerIsDown: whoever is to take over waits for it,
-// so it does not wait for a look at a server whose end was seen.
-func TestKeyIsGivenUpAsSoonAsTheServerIsDown(t *testing.T) {
-	t.Parallel()
+// switchedOver is a leader that has just been stopped for a switchover to n2.
+func switchedOver(t *testing.T) (*Agent, []Effect) {
+	t.Helper()
 	a, _ := leading(t)
+	a.store.view.Members = []cluster.Member{{Name: "n1", APIURL: "http://n1"}, {Name: "n2", APIURL: "http://n2"}}
+	a.store.view.Failover = &cluster.Failover{Leader: "n1", Candidate: "n2", Version: 77}
 	a.demote(ha.Demote{Mode: ha.DemoteGraceful, Action: "switchover"})
 	a.Step(a.now, time.Time{}, 0, TaskProgress{ID: a.taskID, Phase: ha.PhaseCheckpointed, Checkpoint: 5000, End: 4990})
-	for _, e := range a.Step(a.now, time.Time{}, 0, TaskEnded{ID: a.taskID}) {
+	return a, a.Step(a.now, time.Time{}, 0, TaskEnded{ID: a.taskID})
+}
+
+// answer is what n2 says about itself.
+func answer(a *Agent, lsn cluster.LSN) PeerAnswered {
+	return PeerAnswered{Name: "n2", Asked: a.now, Answer: candidate.Answer{Name: "n2", Reachable: true, LSN: lsn, Timeline: 2}}
+}
+
+func released(effects []Effect) string {
+	for _, e := range effects {
 		if o, ok := e.(Operate); ok {
-			if r, ok := o.Op.(Release); ok && strings.Contains(string(r.Status), `"optime":4990`) {
-				return
+			if r, ok := o.Op.(Release); ok {
+				return string(r.Status)
 			}
-			t.Fatalf("does %T%+v", o.Op, o.Op)
 		}
 	}
-	t.Error("the leader key is not released")
+	return ""
+}
+
+// TestKeyIsGivenUpAsSoonAsTheCandidateHasEverything: whoever is to take over
+// waits for it, so it does not wait for a look at a server whose end was seen.
+func TestKeyIsGivenUpAsSoonAsTheCandidateHasEverything(t *testing.T) {
+	t.Parallel()
+	a, effects := switchedOver(t)
+	if s := released(effects); s != "" {
+		t.Errorf("released before anybody was asked: %s", s)
+	}
+	if s := released(a.Step(a.now, time.Time{}, 0, answer(a, 4999))); s != "" {
+		t.Errorf("released to who has not everything: %s", s)
+	}
+	a.now += 50 * time.Millisecond
+	if s := released(a.Step(a.now, time.Time{}, 0, answer(a, 5000))); !strings.Contains(s, `"optime":4990`) {
+		t.Errorf("released %q", s)
+	}
+}
+
+// TestSwitchoverThatWouldLoseDataIsTakenBack: the candidate was not connected
+// when the server was stopped.
+func TestSwitchoverThatWouldLoseDataIsTakenBack(t *testing.T) {
+	t.Parallel()
+	a, _ := switchedOver(t)
+	var did []string
+	for range 1000 {
+		for _, e := range a.Step(a.now, time.Time{}, 0, answer(a, 4000)) {
+			if o, ok := e.(Operate); ok {
+				did = append(did, fmt.Sprintf("%T", o.Op))
+				if p, ok := o.Op.(PutFailover); !ok || string(p.Value) != "{}" || p.Condition != dcs.IfVersion(77) {
+					t.Errorf("does %T%+v", o.Op, o.Op)
+				}
+			}
+		}
+		if len(did) > 0 {
+			break
+		}
+		a.now += 30 * time.Millisecond
+	}
+	if len(did) != 1 || a.release {
+		t.Errorf("did %v, the key is still to be released: %v", did, a.release)
+	}
+	if a.lease.State() == lease.None {
+		t.Error("the lease is gone")
+	}
 }

@@ -124,6 +124,7 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.Clone:
 		a.start(ha.TaskClone, fmt.Sprintf("%s '%s'", sourceWord(v, d.From.Name), d.From.Name), d)
 	case ha.AcquireLeader:
+		a.measurePromotion()
 		a.operate(Acquire{d.Reclaim})
 	case ha.ReleaseLeader:
 		a.releaseKey(v, d)
@@ -171,6 +172,12 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.Restart:
 		a.requests.Restart = nil
 		a.start(ha.TaskRestart, "", d)
+	case ha.TakeBack:
+		a.release = false
+		a.leaseEvent(lease.Rearm{}) // it was told that there is nothing to guard
+		if f := v.DCS.Cluster.Failover; f.Pending() {
+			a.operate(PutFailover{Value: []byte("{}"), Condition: dcs.IfVersion(f.Version)})
+		}
 	case ha.DropRestart:
 		a.requests.Restart = nil
 		a.duties.touchNow()
@@ -249,7 +256,7 @@ func (a *Agent) operate(op Operation) {
 // is still ours. What a look would find is not needed to give it up, and the
 // candidate waits for it.
 func (a *Agent) releasesNow() bool {
-	return a.release && a.stoppedAt > 0 && a.task == nil && a.op == nil && !a.shutdown &&
+	return a.release && a.downed.Checkpoint > 0 && a.task == nil && a.op == nil && !a.shutdown &&
 		a.store.view.LeaderName() == a.cfg.Name && a.view().DCS.Reachable
 }
 
@@ -372,7 +379,7 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 		a.acquired(ev, op)
 	case Release:
 		if ev.Err == nil {
-			a.release = false
+			a.release, a.freed = false, op.Hold.Created
 			a.leaderGone()
 			a.log(ha.Info, "Leader key released")
 			a.reached(partReleased)
@@ -404,7 +411,7 @@ const operationPause = 100 * ha.Instant(1e6)
 func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 	switch {
 	case ev.Err == nil:
-		a.measurePromotion(a.store.unlocked)
+		a.reached(partTaken)
 		a.hold = ev.Grant.Hold
 		// What the renewals of an earlier lease met says nothing about this one: the
 		// store has just answered.

@@ -152,9 +152,11 @@ func (a *Agent) publishFailsafe(v *ha.View) {
 	}
 }
 
-// healthSeen takes over what a probe found.
+// healthSeen takes over what a probe found. A server that is being restarted on
+// purpose refuses connections for a moment; that is no reason to give way.
 func (a *Agent) healthSeen(ev HealthSeen) {
 	switch {
+	case !ev.OK && a.task != nil:
 	case ev.OK:
 		if a.health.FailingSince > 0 {
 			a.log(ha.Info, "PostgreSQL takes new connections and its disk takes writes again")

@@ -90,11 +90,11 @@ func (a *Agent) measureStop(d ha.Demote) {
 	}
 }
 
-// measurePromotion begins to measure when the leader key was taken, and counts
-// from the moment when it was seen to be free.
-func (a *Agent) measurePromotion(free ha.Instant) {
-	if a.inst.Primary() || free == 0 {
-		a.phases = phases{}
+// measurePromotion begins to measure when the leader key is about to be taken,
+// and counts from the moment when it was seen to be free.
+func (a *Agent) measurePromotion() {
+	free := a.store.unlocked
+	if a.phases = (phases{}); a.inst.Primary() || free == 0 {
 		return
 	}
 	what := "failover: taking over"
@@ -105,5 +105,4 @@ func (a *Agent) measurePromotion(free ha.Instant) {
 		}
 	}
 	a.phases.begin(what, free, partPromoted)
-	a.reached(partTaken)
 }

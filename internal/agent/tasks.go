@@ -120,10 +120,14 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	if ev.Error != "" && !a.stopped {
 		a.log(ha.Error, strings.TrimSpace(string(kind)+" "+detail)+" failed: "+ev.Error)
 	}
-	a.stoppedAt = 0
-	if ended.Stops() && ended.Phase == ha.PhaseCheckpointed && ev.Error == "" {
-		a.stoppedAt = ended.End
+	a.downed = ha.Stopped{}
+	if ended.Stops() {
+		a.downed = ha.Stopped{Planned: kind == ha.TaskSwitchover, Since: a.now, At: a.now}
+		if ended.Phase == ha.PhaseCheckpointed {
+			a.downed.Checkpoint, a.downed.End, a.downed.Since = ended.Checkpoint, ended.End, ended.PhaseAt
+		}
 	}
+	a.health = ha.Health{} // of a server as it was before
 	a.div.Broken = a.div.Broken || ev.Broken
 	a.stale = true
 	if ev.Error == "" {
@@ -273,7 +277,7 @@ func (a *Agent) observed(ev Observed) {
 		a.observe(false)
 		return
 	}
-	a.stale, a.stoppedAt = false, 0
+	a.stale = false
 	a.takeFacts(ev.Facts)
 	if a.cycle {
 		a.cycle, a.cycleDone, a.duties.due, a.guard.cycled = false, true, true, true

@@ -17,6 +17,9 @@ type Cluster struct {
 	Status     Status
 	History    *History
 	Failsafe   *Object // member name -> api_url
+	// Newest is the version of the key that was changed last, of those that are
+	// there: the picture is not older than that.
+	Newest Version
 }
 
 // Member returns the member of a name, nil when there is none.
@@ -80,6 +83,7 @@ type Builder struct {
 // which the key was made and session the lease it hangs on; both matter for
 // the leader and the members only. Keys that are not known are ignored.
 func (b *Builder) Add(key string, value []byte, version, created Version, session string) {
+	b.c.Newest = max(b.c.Newest, version)
 	switch key {
 	case KeyInitialize:
 		b.c.Initialize = &Initialize{Value: string(value), Version: version}

@@ -1,8 +1,6 @@
 package ha
 
 import (
-	"cmp"
-
 	"tamada/internal/cluster"
 	"tamada/internal/ha/lease"
 )
@@ -20,7 +18,7 @@ func Decide(v *View) Outcome {
 	case v.Bootstrap.Mine:
 		return bootstrapping(v)
 	case v.ReleaseDue && v.hasLock():
-		return do(ReleaseLeader{LSN: cmp.Or(v.StoppedAt, v.Instance.stoppedAt()), Why: "demoted"}, "")
+		return releaseDemoted(v)
 	case v.leaseEnded():
 		return do(Demote{Mode: DemoteOffline}, "demoting self because the lease ended and could not be renewed")
 	}

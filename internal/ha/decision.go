@@ -137,6 +137,10 @@ type ClearFailover struct{}
 // maintenance mode the holder of the key waits for the promotion by it.
 type KeepCandidate struct{}
 
+// TakeBack ends a switchover that would lose data: the request is cleared, the
+// leader key is kept, and the server that was stopped for it starts again.
+type TakeBack struct{}
+
 // Restart restarts PostgreSQL.
 type Restart struct {
 	Timeout time.Duration
@@ -236,6 +240,7 @@ func (ClearFailover) decision()     {}
 func (KeepCandidate) decision()     {}
 func (Restart) decision()           {}
 func (DropRestart) decision()       {}
+func (TakeBack) decision()          {}
 
 // wait is an outcome that does nothing and says why.
 func wait(format string, args ...any) Outcome {

@@ -56,7 +56,8 @@ func failoverRequest(v *View) (o Outcome, done bool) {
 	case f.Candidate == "" && v.paused():
 		return refuse("Switchover is possible only to a specific candidate in a paused state")
 	}
-	p := possible(v, v.Now-answersGood, 0, f.Candidate)
+	since := max(v.Now-answersGood, requestedAt(v, f))
+	p := possible(v, since, 0, f.Candidate)
 	switch {
 	case len(p.ask) > 0:
 		return Outcome{Do: PollPeers{p.ask}}, true
@@ -66,9 +67,48 @@ func failoverRequest(v *View) (o Outcome, done bool) {
 		o.Notes = append(o.Notes, p.notes...)
 		return refuse("%s: no healthy members found, %s is not possible", action, strings.ReplaceAll(action, "manual ", ""))
 	}
+	if w, behind := awaitCandidate(v, f, since); behind {
+		w.Notes = o.Notes
+		return w, true
+	}
 	r := do(Demote{Mode: DemoteGraceful, Action: action, Checkpoint: true}, "%s: demoting myself", action)
 	r.Notes = append(o.Notes, p.notes...)
 	return r, true
+}
+
+// catchUpLimit is how long a switchover waits for a candidate to have what the
+// primary had when it was asked.
+const catchUpLimit = 5 * time.Second
+
+// awaitCandidate keeps a switchover back while nobody who may take over has what
+// we had at the last look. A standby that has only just been started, or whose
+// primary has, connects within a second; stopping the primary before that would
+// cost the clients a longer pause, and in the end be taken back (see
+// releaseDemoted). When the time is over the latter decides.
+func awaitCandidate(v *View, f *cluster.Failover, answersSince Instant) (Outcome, bool) {
+	if f.Leader == "" || v.Instance.LSN == 0 || v.Now >= requestedAt(v, f)+catchUpLimit {
+		return Outcome{}, false
+	}
+	p := possible(v, answersSince, v.Instance.LSN, f.Candidate)
+	if p.good {
+		return Outcome{}, false
+	}
+	o := Outcome{Do: Wait{}, Line: "switchover: waiting for a candidate to catch up", Again: v.Now + handoverPause}
+	if len(p.ask) > 0 {
+		o.Do = PollPeers{p.ask}
+	}
+	return o, true
+}
+
+// requestedAt is since when a request waits to be carried out: what a member
+// answered before says nothing about it. It may have been a primary that was
+// being stopped by the request before this one.
+func requestedAt(v *View, f *cluster.Failover) Instant {
+	since := v.RequestSince
+	if t, err := time.Parse(time.RFC3339, strings.Replace(f.ScheduledAt, " ", "T", 1)); err == nil {
+		since = max(since, v.Now-v.Wall.Sub(t))
+	}
+	return min(since, v.Now)
 }
 
 // scheduled judges the time of a scheduled action (reference ha.md 17.2): due

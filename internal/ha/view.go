@@ -43,9 +43,10 @@ type View struct {
 	RaceSince Instant
 	// ReleaseDue: a demotion has stopped PostgreSQL, and the key is to be given up.
 	ReleaseDue bool
-	// StoppedAt is where its history ends, if the demotion saw that itself; 0 when
-	// only a look at the stopped server can tell.
-	StoppedAt cluster.LSN
+	// Stopped is what that demotion saw of the server's end.
+	Stopped Stopped
+	// RequestSince is when the pending request to move the leader was first seen.
+	RequestSince Instant
 	// DemotedOffline: the server was stopped because the store was away.
 	DemotedOffline bool
 	// Dice is a random number, drawn for this view.
@@ -286,6 +287,16 @@ func (t *Task) Name() string {
 		return string(t.Kind)
 	}
 	return string(t.Kind) + " " + t.Detail
+}
+
+// Stopped is the end of a demotion.
+type Stopped struct {
+	// Planned: it was for a switchover, in which nothing may be lost.
+	Planned bool
+	// Checkpoint and End are as in [Task]; 0 when only a look at the stopped server
+	// can tell. Since is when the checkpoint was written, At when the server was gone.
+	Checkpoint, End cluster.LSN
+	Since, At       Instant
 }
 
 // Phase is how far a task has come, where it matters to others.

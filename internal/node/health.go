@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tamada/internal/agent"
+	"tamada/internal/cluster"
 	"tamada/internal/guardian"
 	"tamada/internal/ha"
 	"tamada/internal/postgres"
@@ -36,7 +37,7 @@ type prober struct {
 
 // startProber begins to look after the server as long as the node runs.
 func (n *node) startProber() {
-	p := &prober{n: n}
+	p := &prober{n: n, good: guardian.Now()} // what was before we came says nothing
 	go func() {
 		for wait := probeIdle; ; {
 			select {
@@ -54,7 +55,7 @@ func (p *prober) round() time.Duration {
 	s := p.n.snapshot.Load()
 	limit := s.Settings.HangTimeout
 	now := guardian.Now()
-	if s.LockUntil == 0 || limit == 0 || !s.PostmasterAlive || s.Settings.Pause {
+	if s.LockUntil == 0 || limit == 0 || !s.PostmasterAlive || s.Settings.Pause || s.State != cluster.StateRunning {
 		p.good = now
 		if p.failing {
 			p.failing = false

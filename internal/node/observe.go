@@ -5,6 +5,7 @@ package node
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
 	"sync"
 	"time"
@@ -187,7 +188,11 @@ func (n *node) lookFollow(ctx context.Context, f *agent.Facts, o *postgres.Obser
 func (n *node) lookStopped(ctx context.Context, f *agent.Facts) {
 	d, err := n.pg.ControlData(ctx)
 	if err != nil {
-		n.log.Error("could not read the control file of the data folder", "error", err)
+		level := slog.LevelError
+		if n.task.changesFolder() {
+			level = slog.LevelDebug // a base backup copies the file last
+		}
+		n.log.Log(ctx, level, "could not read the control file of the data folder", "error", err)
 		return
 	}
 	if files, err := n.pg.SignalFiles(); err == nil {

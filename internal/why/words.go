@@ -18,7 +18,7 @@ var decided = map[string]string{
 	"TakeInitialize": "wants to make a new cluster", "BootstrapCluster": "makes a new cluster", "RunPostBootstrap": "sets the new cluster up",
 	"FinishBootstrap": "publishes the new cluster", "CancelBootstrap": "gives the new cluster up", "WriteInitialize": "writes the system identifier",
 	"WriteConfig": "writes the dynamic configuration", "ResumeReplay": "resumes replay", "CancelTask": "cancels what it does", "Exit": "ends",
-	"ClearFailover": "drops the request", "KeepCandidate": "keeps the requested candidate", "Restart": "restarts PostgreSQL", "DropRestart": "drops the scheduled restart",
+	"ClearFailover": "drops the request", "TakeBack": "takes the switchover back", "KeepCandidate": "keeps the requested candidate", "Restart": "restarts PostgreSQL", "DropRestart": "drops the scheduled restart",
 }
 
 // title is what an entry tells, in a few words.
