@@ -5,8 +5,10 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,6 +171,30 @@ func TestLightPackagesAreLight(t *testing.T) {
 			if ok && !standard && !slices.Contains(allowed, p) {
 				t.Errorf("%s: package %s must stay light and imports %s", s.file, s.pkg, p)
 			}
+		}
+	}
+}
+
+// TestWalkthroughNamesWhatThereIs: docs/walkthrough.md leads through the code by
+// the names of files and functions.
+func TestWalkthroughNamesWhatThereIs(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../docs/walkthrough.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	places := regexp.MustCompile("`([a-z0-9/]+\\.go):(\\w+)`").FindAllStringSubmatch(string(text), -1)
+	if len(places) < 30 {
+		t.Fatalf("only %d places are found", len(places))
+	}
+	for _, p := range places {
+		code, err := os.ReadFile(p[1])
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !regexp.MustCompile(`(?m)^func (\([^)]*\) )?` + p[2] + `\(`).Match(code) {
+			t.Errorf("docs/walkthrough.md: %s has no function %s", p[1], p[2])
 		}
 	}
 }

@@ -78,6 +78,7 @@ func TestIsolatedPrimaryStopsWritingBeforeAnotherBegins(t *testing.T) {
 	c.note("%s is cut off", old.name)
 	network.hub.ip(t, "link set "+plugs[old]+" down")
 	cut := time.Now()
+	expired := c.watchKeyOf(old)
 	leader := c.waitNewLeader(ttl+20*time.Second, old)
 	took := time.Since(cut)
 	w.progress(patience, 50)
@@ -93,6 +94,12 @@ func TestIsolatedPrimaryStopsWritingBeforeAnotherBegins(t *testing.T) {
 	}
 	if !stopped.Before(began) {
 		t.Errorf("two primaries: %s took a row at %v, %s took one at %v already", old.name, stopped, leader.name, began)
+	}
+	// A host that has vanished without a word must not cost the time-out of a question, 2 s.
+	if late := began.Sub(<-expired); late > 1500*time.Millisecond {
+		t.Errorf("the new primary wrote %v after the key of the isolated one had expired", late)
+	} else {
+		t.Logf("the new primary wrote %v after the key of the isolated one was last seen", late.Round(time.Millisecond))
 	}
 	t.Logf("the isolated primary stopped after %v, the new one wrote after %v, was seen after %v", stopped.Sub(cut).Round(time.Millisecond),
 		began.Sub(cut).Round(time.Millisecond), took.Round(time.Millisecond))
@@ -123,4 +130,24 @@ func TestIsolatedPrimaryStopsWritingBeforeAnotherBegins(t *testing.T) {
 			t.Errorf("%s has %d rows that were written on the isolated node only", n.name, alone)
 		}
 	}
+}
+
+// watchKeyOf looks when the leader key has a node's name for the last time.
+func (c *cluster) watchKeyOf(n *node) <-chan time.Time {
+	gone := make(chan time.Time, 1)
+	go func() {
+		seen := time.Now()
+		for end := time.Now().Add(2 * ttl); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			switch kvs, err := c.fetch(prefix+"leader", nil); {
+			case err != nil:
+			case len(kvs) == 1 && string(kvs[0].Value) == n.name:
+				seen = time.Now()
+			default:
+				gone <- seen
+				return
+			}
+		}
+		gone <- seen
+	}()
+	return gone
 }

@@ -268,3 +268,42 @@ func TestIdleMemberIsSmall(t *testing.T) {
 		t.Errorf("a member uses %d MB", most)
 	}
 }
+
+// Two of three disks are lost. The one that is left has no majority, but it still
+// has everything, and tells so.
+func TestLastMemberGivesASnapshotForANewBeginning(t *testing.T) {
+	t.Parallel()
+	list := newMembers(t, 3)
+	for _, m := range list {
+		m.start()
+	}
+	await(t, list)
+	put(t, store(t, list), `[[1,1,"x"],[2,2,"x"]]`)
+	for _, m := range list[1:] {
+		m.stop(syscall.SIGKILL)
+		if err := os.RemoveAll(m.DataDir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list[1].failsWith("tamada etcd replace n1")
+	a := admin(list)
+	if err := a.Replace(within(t, 20*time.Second), "n1", func(string) {}); err == nil || !strings.Contains(err.Error(), "restore a snapshot") {
+		t.Errorf("without a majority: %v", err)
+	}
+	file := filepath.Join(t.TempDir(), "snapshot.db")
+	if err := a.Snapshot(within(t, 20*time.Second), file); err != nil {
+		t.Fatal(err)
+	}
+	list[0].stop(syscall.SIGTERM)
+	for _, m := range list {
+		if err := os.RemoveAll(m.DataDir); err != nil {
+			t.Fatal(err)
+		}
+		if err := embedded.Restore(m.Config, file); err != nil {
+			t.Fatal(err)
+		}
+		m.start()
+	}
+	await(t, list)
+	holds(t, list, 2)
+}
