@@ -27,7 +27,7 @@ func delegate(t *testing.T) (dir string) {
 		t.Cleanup(func() {
 			_ = os.WriteFile(filepath.Join(dir, "cgroup.kill"), []byte("1"), 0)
 			for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && os.Remove(dir) != nil; time.Sleep(20 * time.Millisecond) {
-				below, _ := filepath.Glob(dir + "/*/")
+				below, _ := filepath.Glob(dir + "/tamada-postgres-*")
 				for _, d := range below {
 					_ = os.Remove(d)
 				}

@@ -83,6 +83,7 @@ func TestPauseStoppedServers(t *testing.T) {
 	})
 	t.Run("nothing automatic happens when the primary is gone", func(t *testing.T) {
 		leader.kill(leader.postmasterPID(), syscall.SIGKILL, "postmaster")
+		c.eventually(patience, "it is gone", func() (bool, string) { return leader.postmasterPID() == 0, "it runs" })
 		c.quietFor(cycles, "nobody else is promoted, and it is not started", func() (bool, string) {
 			for _, n := range c.others(leader) {
 				if v := inRecovery(n); v != "true" {
