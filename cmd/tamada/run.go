@@ -65,8 +65,8 @@ func first(args []string) string {
 	return args[0]
 }
 
-// load reads the configuration and makes the state folder. guards: this process
-// becomes the guardian, whose agent rotates the log.
+// load reads the configuration and opens the log. guards: this process becomes
+// the guardian, whose agent rotates the log.
 func load(path string, guards bool) (_ *config.Config, log *logging.Log, err error) {
 	cfg, err := config.Load(path, os.Environ())
 	if err != nil {
@@ -85,13 +85,25 @@ func load(path string, guards bool) (_ *config.Config, log *logging.Log, err err
 	if os.Geteuid() == 0 {
 		return nil, nil, errors.New("PostgreSQL refuses to run as root, so tamada must not run as root either: start it as the user that owns the data folder (usually postgres)")
 	}
+	return cfg, log, nil
+}
+
+// makeStateDir makes the state folder, once nothing speaks against it: a node that
+// is refused leaves nothing behind. Where there is something in it already this
+// node has run, and runs perhaps; then its agent is the one to find faults.
+func makeStateDir(cfg *config.Config, log *logging.Log) error {
+	if files, err := os.ReadDir(cfg.StateDir); err != nil || len(files) == 0 {
+		if err := node.Preflight(cfg, log); err != nil {
+			return err
+		}
+	}
 	if err := os.MkdirAll(cfg.StateDir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("state folder %s: %w; make it belong to the user that this program runs as, or set state_dir to a folder that does", cfg.StateDir, err)
+		return fmt.Errorf("state folder %s: %w; make it belong to the user that this program runs as, or set state_dir to a folder that does", cfg.StateDir, err)
 	}
 	if err := os.Chmod(cfg.StateDir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("state folder %s: %w; it must belong to the user that this program runs as", cfg.StateDir, err)
+		return fmt.Errorf("state folder %s: %w; it must belong to the user that this program runs as", cfg.StateDir, err)
 	}
-	return cfg, log, nil
+	return nil
 }
 
 func runNode(path string, alone bool) (code int, err error) {
@@ -102,6 +114,9 @@ func runNode(path string, alone bool) (code int, err error) {
 	defer func() { code = closeLog(log, code) }()
 	if alone && cfg.Guardian.Mode == "required" {
 		return 1, errors.New("guardian.mode is required, and --no-guardian runs without one: leave the option out, or set guardian.mode to automatic")
+	}
+	if err := makeStateDir(cfg, log); err != nil {
+		return 1, err
 	}
 	if alone || cfg.Guardian.Mode == "off" {
 		return node.Run(node.Options{ConfigPath: path, Config: cfg, Log: log})

@@ -365,7 +365,10 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	leader := c.LeaderName()
 	if leader != "" {
 		a.promiseKept(c.Leader)
-		s.healthy, s.unlocked = c, 0
+		s.healthy = c
+		if leader != a.cfg.Name || !a.acquiring() { // else the answer is on its way, and wants to know since when
+			s.unlocked = 0
+		}
 		if leader != a.cfg.Name {
 			a.released, a.release = 0, false
 		}

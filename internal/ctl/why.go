@@ -107,6 +107,10 @@ func (a *app) whyMember() *cobra.Command {
 PROGRAM why member pg-b orders           of another cluster than the configured one`,
 		func(_ *asker, ctx context.Context, w *work, name string) (*why.Story, error) {
 			ledgers := w.ledgers(ctx, time.Time{}, nil)
+			known := slices.ContainsFunc(ledgers.Entries, func(e ledger.Entry) bool { return e.Node == name || e.Member == name })
+			if w.view.Member(name) == nil && w.view.LeaderName() != name && !known {
+				return nil, refuse("There is no member %s in cluster %s, and no ledger knows one", name, w.scope)
+			}
 			world, err := w.world(ctx)
 			if err != nil {
 				return nil, err

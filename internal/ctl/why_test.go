@@ -137,6 +137,12 @@ func TestWhyRefusesWhatMakesNoSense(t *testing.T) {
 	}
 }
 
+func TestWhyMemberThatNobodyKnowsIsRefused(t *testing.T) {
+	t.Parallel()
+	b := whyBench(fake(t, "77", nil, nil, ledgersOf("pg-a", emptyLedger, "pg-b", emptyLedger, "pg-c", emptyLedger)...))
+	b.args(t, "why member pg-x", 1, "Error: There is no member pg-x in cluster batman, and no ledger knows one")
+}
+
 func TestWhyIsNotACommandOfTheReferencesTool(t *testing.T) {
 	t.Parallel()
 	fake(t, "77", nil, nil).bench().args(t, "why leader", 2, "No such command 'why'.")

@@ -89,6 +89,14 @@ func (j *Journal) ChildEnded(string) {
 	_ = j.write()
 }
 
+// Unfinished tells whether a task changes the data folder, or was interrupted
+// while it did.
+func (j *Journal) Unfinished() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rec != nil
+}
+
 // Clear notes that the data folder is whole.
 func (j *Journal) Clear() error {
 	j.mu.Lock()

@@ -86,10 +86,11 @@ type node struct {
 	position    atomic.Uint64 // LSN of the last observation
 	generation  uint64
 	clusterAt   time.Duration
-	nameChecked bool       // belongs to watchStore
-	handover    bool       // this agent ends for its successor
-	status      string     // last line for the service manager
-	reloading   sync.Mutex // one writer of the configuration files at a time
+	nameChecked bool                            // belongs to watchStore
+	seen        atomic.Pointer[cluster.Cluster] // newest view of the store
+	handover    bool                            // this agent ends for its successor
+	status      string                          // last line for the service manager
+	reloading   sync.Mutex                      // one writer of the configuration files at a time
 	problems    problems
 	cached      *cluster.Object // document last kept beside the data; guarded by reloading
 

@@ -189,8 +189,8 @@ func (n *node) lookStopped(ctx context.Context, f *agent.Facts) {
 	d, err := n.pg.ControlData(ctx)
 	if err != nil {
 		level := slog.LevelError
-		if n.task.changesFolder() {
-			level = slog.LevelDebug // a base backup copies the file last
+		if n.journal.Unfinished() {
+			level = slog.LevelDebug // a copy, or initdb, comes to that file last
 		}
 		n.log.Log(ctx, level, "could not read the control file of the data folder", "error", err)
 		return

@@ -94,6 +94,9 @@ func (n *node) reloadPostgres(doc *cluster.Object, role cluster.Role, force bool
 	if doc != n.dynamic.Load() {
 		return // a newer one is on its way
 	}
+	if n.foreignData() {
+		return // it is about to be refused, and is not ours to write to
+	}
 	if _, err := n.pg.Postmaster(); err == nil {
 		n.reloadServer(role, force)
 	}
@@ -106,6 +109,17 @@ func (n *node) reloadPostgres(doc *cluster.Object, role cluster.Role, force bool
 		return
 	}
 	n.cached = doc
+}
+
+// foreignData tells whether the data folder is known to be another cluster's: its
+// system identifier is not the one in the store.
+func (n *node) foreignData() bool {
+	c := n.seen.Load()
+	if c == nil || c.Initialize == nil || !cluster.ValidSysid(c.Initialize.Value) {
+		return false
+	}
+	head, err := n.pg.ControlHead()
+	return err == nil && fmt.Sprint(head.SystemIdentifier) != c.Initialize.Value
 }
 
 func (n *node) reloadServer(role cluster.Role, force bool) {

@@ -19,7 +19,6 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/dcs/open"
 	"tamada/internal/guardian"
-	"tamada/internal/ha"
 	"tamada/internal/logging"
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
@@ -177,6 +176,26 @@ func initialDynamic(cfg *config.Config) (*cluster.Object, error) {
 	return doc, err
 }
 
+// Preflight refuses what [Run] would refuse before it asks the store, and changes
+// nothing: programs, data folder, ports. It is for a node that does not run yet.
+func Preflight(cfg *config.Config, log *logging.Log) error {
+	initial, _ := initialDynamic(cfg)
+	m, err := config.Merge(cfg, initial)
+	if err != nil {
+		return err
+	}
+	n := &node{ctx: context.Background(), pg: postgres.New(instanceSettings(cfg, &m.Postgresql), postgres.Deps{Log: logging.Named(log.Logger, "patroni.postgresql")})}
+	defer n.pg.Close()
+	if err := n.checkInstance(); err != nil {
+		return err
+	}
+	l, err := guardian.Listen(cfg.RestAPI.Listen.String())
+	if err != nil {
+		return err
+	}
+	return l.Close()
+}
+
 // checkInstance refuses programs and folders that PostgreSQL would refuse later.
 func (n *node) checkInstance() error {
 	ctx, cancel := context.WithTimeout(n.ctx, 30*time.Second)
@@ -196,16 +215,16 @@ func (n *node) checkInstance() error {
 func (n *node) cleanUp(last *Record, acfg *agent.Config) error {
 	n.log.Warn("the previous agent was interrupted while it changed the data folder; cleaning up", "task", string(last.Task), "child", last.Child)
 	last.killLeftover()
-	switch last.Task {
-	case ha.TaskClone, ha.TaskReinitialize:
+	switch interrupted(last.Task) {
+	case halfCopied:
 		if err := n.pg.RemoveData(); err != nil {
 			return err
 		}
 		return n.journal.Clear()
-	case ha.TaskRewind:
+	case halfRewound:
 		acfg.Broken = true // the journal stays until a rewind or a new copy has succeeded
 		return nil
-	case ha.TaskBootstrap, ha.TaskPostBootstrap:
+	case halfInitialized:
 		return n.cleanUpBootstrap(acfg)
 	}
 	return n.journal.Clear()

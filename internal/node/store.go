@@ -34,6 +34,7 @@ func (n *node) watchStore() {
 			n.fatal <- err
 			return
 		}
+		n.seen.Store(u.Cluster)
 		n.send(agent.ClusterSeen{Cluster: u.Cluster})
 	}
 }

@@ -77,16 +77,10 @@ func (p *Instance) run(ctx context.Context, c command) (result, error) {
 		cmd.Cancel = func() error { return killTree(cmd.Process.Pid) }
 	}
 	cmd.WaitDelay = cancelGrace
-	if err := cmd.Start(); err != nil {
+	if err := p.startOnRecord(c, cmd); err != nil {
 		return result{}, fmt.Errorf("%s: %w", c.what, err)
 	}
 	pid := cmd.Process.Pid
-	if err := p.announce(c, pid); err != nil {
-		// Not on record: it must not run on.
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
-		_ = cmd.Wait()
-		return result{}, fmt.Errorf("%s: write the task journal: %w", c.what, err)
-	}
 	awaitExit(pid)
 	if ctx.Err() != nil {
 		// What is left of the group. Its leader is not reaped yet, so the number
@@ -143,16 +137,58 @@ func awaitExit(pid int) {
 	}
 }
 
-func (p *Instance) announce(c command, pid int) error {
+// startOnRecord starts a program, and notes it in the journal if it changes the
+// data folder. Such a program waits behind a gate until it is on record.
+func (p *Instance) startOnRecord(c command, cmd *exec.Cmd) error {
 	if !c.changes || p.journal == nil {
-		return nil
+		return cmd.Start()
 	}
-	// A child that has already ended is a zombie now: it still has its times.
-	s, err := proc.ReadStat(pid)
+	if _, err := exec.LookPath(c.path); err != nil {
+		return err // the shell of the gate would say it less clearly
+	}
+	open, err := gated(cmd)
 	if err != nil {
 		return err
 	}
-	return p.journal.ChildStarted(c.what, pid, s.Start)
+	pid := cmd.Process.Pid
+	s, err := proc.ReadStat(pid)
+	if err == nil {
+		err = p.journal.ChildStarted(c.what, pid, s.Start)
+	}
+	if err != nil {
+		_ = syscall.Kill(-pid, syscall.SIGKILL)
+		_ = open.Close()
+		_ = cmd.Wait()
+		return fmt.Errorf("write the task journal: %w", err)
+	}
+	_, _ = open.WriteString("go\n") // one that was killed meanwhile is reported by its end
+	return open.Close()
+}
+
+// gate is a shell that becomes the program, with the same process number and
+// start time, when it reads a line, and ends when it reads the end of the file.
+const gate = `read -r go <&3 && exec 3<&- && exec "$@"`
+
+// gated starts a program behind a gate: it begins when a line is written to open,
+// and never does when open is closed before.
+//
+// What if the agent dies between starting a program and noting it? Without the
+// gate its successor would not know of the program, and would clean up a folder
+// that this still writes to. With the agent its end of the pipe is closed too.
+func gated(cmd *exec.Cmd) (open *os.File, err error) {
+	wait, open, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer wait.Close()
+	cmd.Args = append([]string{"/bin/sh", "-c", gate, "gate", cmd.Path}, cmd.Args[1:]...)
+	cmd.Path = "/bin/sh"
+	cmd.ExtraFiles = []*os.File{wait} // descriptor 3
+	if err := cmd.Start(); err != nil {
+		_ = open.Close()
+		return nil, err
+	}
+	return open, nil
 }
 
 // output runs a program that only reports, in the C locale, and returns its

@@ -18,6 +18,7 @@ type device struct {
 	timeout time.Duration
 	expires time.Duration // true time
 	stood   bool          // it stood still since it was last fed
+	owner   *guardProc    // who opened it last
 }
 
 // covers tells whether the machine will be reset before its lease ends.
@@ -25,7 +26,7 @@ func (d *device) covers() bool { return d.armed && !d.stood }
 
 // newWatchdog is the guardian's end of the machine's device: the real thing, on
 // a modelled device.
-func (m *machine) newWatchdog() *watchdog.Watchdog {
+func (m *machine) newWatchdog(g *guardProc) *watchdog.Watchdog {
 	return watchdog.New(slog.New(slog.DiscardHandler), func(watchdog.Settings) (watchdog.Device, error) {
 		if !m.w.opts.Watchdog {
 			return nil, errors.New("no such device")
@@ -33,6 +34,7 @@ func (m *machine) newWatchdog() *watchdog.Watchdog {
 		if m.device.timeout == 0 {
 			m.device.timeout = 60 * time.Second
 		}
+		m.device.owner = g
 		return &m.device, m.device.Keepalive()
 	})
 }
@@ -116,10 +118,11 @@ func (g *guardProc) now() guardian.Instant {
 }
 
 // checkReset: a guardian that lives feeds its device until the deadline, and is
-// quicker than that.
+// quicker than that. One that has died left its device running: unless another
+// opens it, to guard a primary again, that resets the machine.
 func (w *World) checkReset(m *machine) {
 	g := m.guard
-	if g == nil || g.frozen || w.now < g.thawedAt+5*time.Second || w.now < m.thawedAt+5*time.Second || w.now < g.since+5*time.Second || m.unguarded {
+	if g == nil || g.frozen || w.now < g.thawedAt+5*time.Second || w.now < m.thawedAt+5*time.Second || w.now < g.since+5*time.Second || m.unguarded || m.device.owner != g {
 		return
 	}
 	w.violate("nobody is reset without a cause", "the watchdog resets %s although its guardian lives", m.name)

@@ -31,7 +31,9 @@ type guardProc struct {
 
 // newGuardian is a guardian's process that has done nothing yet.
 func (m *machine) newGuardian() *guardProc {
-	return &guardProc{m: m, dog: m.newWatchdog(), since: m.w.now}
+	g := &guardProc{m: m, since: m.w.now}
+	g.dog = m.newWatchdog(g)
+	return g
 }
 
 func (m *machine) startGuardian() {

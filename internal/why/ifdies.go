@@ -25,7 +25,7 @@ func IfDies(w *World, l Ledgers, name string) *Story {
 		return s
 	}
 	verdicts := w.race(name)
-	s.Facts = w.candidates(verdicts, name)
+	s.Facts = w.candidates(verdicts, name, "(dies)")
 	winners := wins(verdicts)
 	s.Values.Set("winners", anys(winners))
 	if len(winners) == 0 {
@@ -97,7 +97,11 @@ func (s *Story) loss(w *World, dead string, winners []string) {
 	least := w.status(slices.MinFunc(winners, func(a, b string) int { return cmp.Compare(w.status(a).LSN, w.status(b).LSN) })).LSN
 	lost := candidate.Lag(leader, least)
 	s.Values.Set("bytes_lost", count(lost))
-	at := fmt.Sprintf("(%s %s, %s is at %s)", source, leader, list(winners, "and"), least)
+	is := "is"
+	if len(winners) > 1 {
+		is = "are"
+	}
+	at := fmt.Sprintf("(%s %s, %s %s at %s)", source, leader, list(winners, "and"), is, least)
 	if lost == 0 {
 		s.say("Nothing would be lost of what %s had written when it was asked %s.", dead, at)
 		return
@@ -135,7 +139,7 @@ func (s *Story) replicaDies(w *World, name string) {
 	s.Values.Set("bytes_lost", count(0))
 	if leader == "" {
 		verdicts := w.race(name)
-		s.Facts = w.candidates(verdicts, name)
+		s.Facts = w.candidates(verdicts, name, "(dies)")
 		s.say("Nobody leads now, and %s would not change that by dying.", name)
 		s.remaining(wins(verdicts), "Of the others %s could take the leader key.", "None of the others could take the leader key.")
 		return
@@ -161,7 +165,7 @@ func (s *Story) replicaDies(w *World, name string) {
 	rest := *w
 	rest.Cluster = after
 	verdicts := rest.race(leader)
-	s.Facts = rest.candidates(verdicts, leader)
+	s.Facts = rest.candidates(verdicts, leader, "(leads)")
 	left := wins(verdicts)
 	s.Values.Set("successors_left", anys(left))
 	s.remaining(left, "After that %s could still take over from "+leader+".", "After that nobody could take over from "+leader+".")
@@ -175,8 +179,9 @@ func (s *Story) remaining(left []string, some, none string) {
 	s.say(some, list(left, "or"))
 }
 
-// candidates are the members with what they are judged by.
-func (w *World) candidates(verdicts []verdict, dead string) Table {
+// candidates are the members with what they are judged by; label is said of the
+// one who leads, or is to die.
+func (w *World) candidates(verdicts []verdict, dead, label string) Table {
 	t := Table{Columns: []string{"Member", "Role", "State", "LSN", "Behind", "TL", "Priority", "Would lead"}}
 	ref := max(w.status(dead).LSN, w.Cluster.Status.LSN)
 	for _, m := range w.Cluster.Members {
@@ -193,7 +198,7 @@ func (w *World) candidates(verdicts []verdict, dead string) Table {
 		}
 		row[6] = fmt.Sprint(cluster.FailoverPriority(m.Tags))
 		if m.Name == dead {
-			row[7] = "(dies)"
+			row[7] = label
 		}
 		if i := slices.IndexFunc(verdicts, func(v verdict) bool { return v.name == m.Name }); i >= 0 && verdicts[i].wins {
 			row[7] = "yes"

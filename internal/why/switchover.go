@@ -21,13 +21,8 @@ func Switchover(w *World, name string) *Story {
 	why, heirs := w.obstacles(leader, name)
 	s.Values.Set("possible", len(why) == 0)
 	s.Values.Set("obstacles", anys(why))
-	s.Facts = w.candidates(w.race(leader), leader)
+	s.Facts = w.candidates(w.race(leader), leader, "(leads)")
 	s.Facts.Columns[7] = "Could lead"
-	for _, row := range s.Facts.Rows {
-		if row[0] == leader {
-			row[7] = "(leads)"
-		}
-	}
 	if len(why) > 0 {
 		s.say("The cluster cannot switch over now.")
 		for _, x := range why {

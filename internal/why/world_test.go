@@ -278,3 +278,15 @@ func TestHypotheticalViewsAreTakenAtOneMoment(t *testing.T) {
 		t.Error("nobody lets another go first any more by then")
 	}
 }
+
+// TestTableOfADyingReplicaNamesTheLeaderAsSuch: it is not the leader who dies.
+func TestTableOfADyingReplicaNamesTheLeaderAsSuch(t *testing.T) {
+	t.Parallel()
+	for dies, want := range map[string]string{"n3": "(leads)", "n1": "(dies)"} {
+		for _, row := range IfDies(world(nil), Ledgers{}, dies).Facts.Rows {
+			if row[0] == "n1" && row[7] != want {
+				t.Errorf("if %s dies, the leader n1 is %s, want %s", dies, row[7], want)
+			}
+		}
+	}
+}
