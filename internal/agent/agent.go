@@ -61,17 +61,17 @@ type Agent struct {
 	div   ha.Divergence
 	boot  ha.Bootstrap
 
-	task       *ha.Task
-	taskID     uint64
-	taskDo     ha.Decision
-	stopped    bool         // the running task was cancelled
-	next       ha.Decision  // what follows the end of a cancelled task
-	roleBefore cluster.Role // when the task began
-	last       *ha.Result
-	op         Operation
-	opRuns     uint64 // id of op
-	opID       uint64 // last number given to anything
-	comparer   uint64 // id of the comparison under way, 0 for none
+	task          *ha.Task
+	taskID        uint64
+	taskDo        ha.Decision
+	taskCancelled bool         // the running task was asked to end early
+	afterCancel   ha.Decision  // what follows the end of a cancelled task
+	roleBefore    cluster.Role // when the task began
+	last          *ha.Result
+	op            Operation
+	opRuns        uint64 // id of op
+	opID          uint64 // last number given to anything
+	comparer      uint64 // id of the comparison under way, 0 for none
 
 	observing    uint64 // id of the observation under way, 0 for none
 	observeAgain bool
@@ -80,30 +80,30 @@ type Agent struct {
 	cycle        bool       // the observation under way belongs to a cycle
 	cycleDone    bool       // a cycle's observation has come: decide, log, do the duties
 
-	loopAt    ha.Instant // next cycle
-	again     ha.Instant // when the last decision wants to be asked anew
-	raceSince ha.Instant
-	released  ha.Instant
-	refused   bool // by the script before the promotion, at released
-	release   bool
-	freed     cluster.Version // of the key that we gave up last
-	downed    ha.Stopped      // the end of the demotion that the key is to be released for
-	seen      cluster.Version // of the request to move the leader
-	seenAt    ha.Instant
-	requests  ha.Requests
-	asking    uint64 // id of the request that the running task answers, 0 for none
-	paused    bool   // maintenance mode is on
+	loopAt         ha.Instant // next cycle
+	again          ha.Instant // when the last decision wants to be asked anew
+	raceSince      ha.Instant
+	gaveUpAt       ha.Instant      // when the key was given up because a promotion failed
+	gaveUpByScript bool            // the script before the promotion had said no then
+	releaseDue     bool            // a demotion has stopped PostgreSQL: the key is to be given up
+	freed          cluster.Version // of the key that we gave up last
+	downed         ha.Stopped      // the end of the demotion that the key is to be released for
+	requestSeen    cluster.Version // of the request to move the leader
+	requestSince   ha.Instant      // when that was seen first
+	requests       ha.Requests
+	asking         uint64 // id of the request that the running task answers, 0 for none
+	paused         bool   // maintenance mode is on
 	// everStarted: a callback for a start, stop or change of role was issued by this
 	// process.
-	everStarted bool
-	promoted    bool // a promotion was begun, and on_role_change has not told of it yet
-	phases      phases
-	offline     bool // demoted because the store was away
-	stream      stream
-	suspect     bool // the stream from the primary has ended
-	suspectAt   ha.Instant
-	shutdown    bool
-	ended       bool
+	everStarted    bool
+	promoted       bool // a promotion was begun, and on_role_change has not told of it yet
+	phases         phases
+	demotedOffline bool // demoted because the store was away
+	stream         stream
+	suspect        bool // the stream from the primary has ended
+	suspectAt      ha.Instant
+	shutdown       bool
+	ended          bool
 
 	guard    guard
 	device   device
@@ -370,7 +370,7 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 			s.unlocked = 0
 		}
 		if leader != a.cfg.Name {
-			a.released, a.release = 0, false
+			a.gaveUpAt, a.releaseDue = 0, false
 		}
 	} else if s.unlocked == 0 {
 		s.unlocked, a.raceSince = a.now, a.now
@@ -380,8 +380,8 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	} else if i.Version != s.emptyV {
 		s.empty, s.emptyV = a.now, i.Version
 	}
-	if f := c.Failover; f != nil && f.Version != a.seen {
-		a.seen, a.seenAt = f.Version, a.now
+	if f := c.Failover; f != nil && f.Version != a.requestSeen {
+		a.requestSeen, a.requestSince = f.Version, a.now
 	}
 	a.recordLeader(old, leader, first)
 	a.checkTenure(c)
@@ -538,7 +538,7 @@ func (a *Agent) view() *ha.View {
 	v := &ha.View{Now: a.now, Wall: a.wall, Me: a.cfg.Name, Local: a.cfg.Local, Settings: a.settings, Instance: a.inst,
 		Lease: ha.Lease{State: a.lease.State(), Deadline: a.lease.Deadline(), KeyGone: a.lease.KeyGone(), Lost: a.lost, Newer: a.newerKey()},
 		Peers: a.peers, Task: a.task, Last: a.last, Bootstrap: a.boot, Shutdown: a.shutdown, Divergence: a.div,
-		Requests: a.requests, ReleasedAt: a.released, PrePromote: a.refused, RaceSince: a.raceSince, ReleaseDue: a.release, Stopped: a.downed, RequestSince: a.seenAt, DemotedOffline: a.offline, Dice: a.dice}
+		Requests: a.requests, GaveUpAt: a.gaveUpAt, GaveUpByScript: a.gaveUpByScript, RaceSince: a.raceSince, ReleaseDue: a.releaseDue, Stopped: a.downed, RequestSince: a.requestSince, DemotedOffline: a.demotedOffline, Dice: a.dice}
 	v.DCS = ha.DCS{Cluster: a.store.view, Healthy: a.store.healthy, UnlockedAt: a.store.unlocked, BootstrapSince: a.store.empty}
 	v.Health, v.Crashes = a.health, a.recentCrashes()
 	v.Watchdog = a.watchdogView()

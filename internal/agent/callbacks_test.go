@@ -228,8 +228,8 @@ func TestSwitchoverThatWouldLoseDataIsTakenBack(t *testing.T) {
 		}
 		a.now += 30 * time.Millisecond
 	}
-	if len(did) != 1 || a.release {
-		t.Errorf("did %v, the key is still to be released: %v", did, a.release)
+	if len(did) != 1 || a.releaseDue {
+		t.Errorf("did %v, the key is still to be released: %v", did, a.releaseDue)
 	}
 	if a.lease.State() == lease.None {
 		t.Error("the lease is gone")

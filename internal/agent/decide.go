@@ -173,7 +173,7 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 		a.requests.Restart = nil
 		a.start(ha.TaskRestart, "", d)
 	case ha.TakeBack:
-		a.release = false
+		a.releaseDue = false
 		a.leaseEvent(lease.Rearm{}) // it was told that there is nothing to guard
 		if f := v.DCS.Cluster.Failover; f.Pending() {
 			a.operate(PutFailover{Value: []byte("{}"), Condition: dcs.IfVersion(f.Version)})
@@ -256,7 +256,7 @@ func (a *Agent) operate(op Operation) {
 // is still ours. What a look would find is not needed to give it up, and the
 // candidate waits for it.
 func (a *Agent) releasesNow() bool {
-	return a.release && a.downed.Checkpoint > 0 && a.task == nil && a.op == nil && !a.shutdown &&
+	return a.releaseDue && a.downed.Checkpoint > 0 && a.task == nil && a.op == nil && !a.shutdown &&
 		a.store.view.LeaderName() == a.cfg.Name && a.view().DCS.Reachable
 }
 
@@ -268,7 +268,7 @@ func (a *Agent) releaseKey(v *ha.View, d ha.ReleaseLeader) {
 		r.Status = s.JSON()
 	}
 	if a.task == nil && a.last != nil && a.last.Kind == ha.TaskPromote && !a.last.OK {
-		a.released, a.refused = a.now, d.PrePromote
+		a.gaveUpAt, a.gaveUpByScript = a.now, d.PrePromote
 	}
 	if d.LSN > 0 && a.task != nil {
 		a.reached(partArrived)
@@ -281,8 +281,8 @@ func (a *Agent) releaseKey(v *ha.View, d ha.ReleaseLeader) {
 // demote stops a primary, after ending whatever task runs.
 func (a *Agent) demote(d ha.Demote) {
 	if a.task != nil {
-		if a.next == nil {
-			a.next = d
+		if a.afterCancel == nil {
+			a.afterCancel = d
 			a.cancel()
 		}
 		return
@@ -291,8 +291,8 @@ func (a *Agent) demote(d ha.Demote) {
 	a.div = ha.Divergence{Broken: a.div.Broken}
 	a.measureStop(d)
 	a.promoted = false
-	a.offline = d.Mode == ha.DemoteOffline
-	a.release = d.Mode == ha.DemoteImmediate || d.Mode == ha.DemoteGraceful
+	a.demotedOffline = d.Mode == ha.DemoteOffline
+	a.releaseDue = d.Mode == ha.DemoteImmediate || d.Mode == ha.DemoteGraceful
 	kind := ha.TaskDemote
 	switch d.Action {
 	case "switchover":
@@ -379,12 +379,12 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 		a.acquired(ev, op)
 	case Release:
 		if ev.Err == nil {
-			a.release, a.freed = false, op.Hold.Created
+			a.releaseDue, a.freed = false, op.Hold.Created
 			a.leaderGone()
 			a.log(ha.Info, "Leader key released")
 			a.reached(partReleased)
 		} else if dcs.Refused(ev.Err) {
-			a.release = false
+			a.releaseDue = false
 		}
 	case Announce:
 		if ev.Err == nil {
@@ -416,8 +416,8 @@ func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 		// What the renewals of an earlier lease met says nothing about this one: the
 		// store has just answered.
 		a.storeAnswered(&a.store.renewErr)
-		a.lost, a.release, a.offline = "", false, false
-		a.released = 0
+		a.lost, a.releaseDue, a.demotedOffline = "", false, false
+		a.gaveUpAt = 0
 		a.duties.retention.Reset(a.now, a.store.view.Status.RetainSlots)
 		a.leaderIs(ev.Grant.Hold)
 		a.leaseEvent(lease.Acquired{Sent: ev.Sent, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})

@@ -87,7 +87,7 @@ func (a *Agent) reinitRequested(ev ReinitRequested) {
 	default:
 		d := ha.Reinitialize{From: from, Why: "an operator asked for it", BaseBackupOnly: ev.FromLeader}
 		if a.task != nil {
-			a.next = d
+			a.afterCancel = d
 			a.cancel()
 		} else {
 			a.start(ha.TaskReinit, "", d)

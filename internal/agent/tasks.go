@@ -11,7 +11,7 @@ import (
 // start begins a long action.
 func (a *Agent) start(kind ha.TaskKind, detail string, d ha.Decision) {
 	a.opID++
-	a.taskID, a.taskDo, a.stopped = a.opID, d, false
+	a.taskID, a.taskDo, a.taskCancelled = a.opID, d, false
 	a.task = &ha.Task{Kind: kind, Detail: detail, Started: a.now}
 	a.last, a.roleBefore = nil, a.inst.Role
 	a.taskBegins(kind, d)
@@ -21,10 +21,10 @@ func (a *Agent) start(kind ha.TaskKind, detail string, d ha.Decision) {
 
 // cancel ends the running task early. Its end is reported like any other.
 func (a *Agent) cancel() {
-	if a.task == nil || a.stopped {
+	if a.task == nil || a.taskCancelled {
 		return
 	}
-	a.stopped = true
+	a.taskCancelled = true
 	a.emit(StopTask{a.taskID})
 }
 
@@ -49,7 +49,7 @@ func (a *Agent) taskBegins(kind ha.TaskKind, d ha.Decision) {
 		state(cluster.StateStarting)
 		i.Role = cluster.RoleReplica
 		if s := d.(ha.StartReplica); s.Source != nil {
-			i.Resumable, a.offline = nil, false
+			i.Resumable, a.demotedOffline = nil, false
 		}
 	case ha.TaskFollowRestart, ha.TaskResume, ha.TaskRestart:
 		state(cluster.StateRestarting)
@@ -112,12 +112,12 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	kind, detail, before := a.task.Kind, a.task.Detail, a.roleBefore
 	defer a.recordTask(a.task, ev)
 	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now, Phase: a.task.Phase}
-	if kind == ha.TaskPromote && a.stopped && a.task.Phase < ha.PhaseCommitted {
+	if kind == ha.TaskPromote && a.taskCancelled && a.task.Phase < ha.PhaseCommitted {
 		a.last = nil // cancelled, which says nothing about the next one
 	}
 	ended := a.task
 	a.task = nil
-	if ev.Error != "" && !a.stopped {
+	if ev.Error != "" && !a.taskCancelled {
 		a.log(ha.Error, strings.TrimSpace(string(kind)+" "+detail)+" failed: "+ev.Error)
 	}
 	a.downed = ha.Stopped{}
@@ -138,8 +138,8 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	a.taskAnswers(kind, ev)
 	a.taskCallbacks(kind, before, ev)
 	a.duties.touchNow()
-	next := a.next
-	a.next = nil
+	next := a.afterCancel
+	a.afterCancel = nil
 	switch d := next.(type) {
 	case ha.Demote:
 		a.demote(d)
@@ -185,7 +185,7 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 		a.reached(partStopped)
 		i.State, i.Role = cluster.StateStopped, cluster.RoleDemoted
 		i.Running, i.Answers = false, false
-		if a.offline {
+		if a.demotedOffline {
 			i.Resumable = ev.StoppedClean
 		}
 		a.disarm()
@@ -205,7 +205,7 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		i.State = cluster.StateStopped
 	case ha.TaskRewind:
 		switch {
-		case a.stopped:
+		case a.taskCancelled:
 		case ev.Retry:
 			// It did not begin: the leader was gone before the first byte. The folder is
 			// as whole, and as diverged, as before; compare again.

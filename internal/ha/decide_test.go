@@ -209,7 +209,7 @@ func TestDecide(t *testing.T) {
 			v.Lease.State, v.DCS.Cluster.Status.Promotion = lease.Held, &cluster.Promotion{Timeline: 4, Leader: "n2", Tenure: 8}
 		}), Demote{Mode: DemoteImmediateNoLock}, "not the healthiest"},
 		{"half-rewound node does not race", view(unlocked, answer("n2", 1), answer("n3", 1), func(v *View) { v.Divergence.Broken = true }), Wait{}, ""},
-		{"node backs off after a failed promotion", view(unlocked, answer("n2", 1), answer("n3", 1), func(v *View) { v.ReleasedAt = v.Now - time.Second }), Wait{}, "not the healthiest node"},
+		{"node backs off after a failed promotion", view(unlocked, answer("n2", 1), answer("n3", 1), func(v *View) { v.GaveUpAt = v.Now - time.Second }), Wait{}, "not the healthiest node"},
 		// 13
 		{"replica follows", view(), Wait{}, "no action. I am (n1), a secondary, and following a leader (n2)"},
 		{"primary without the lock stops", view(primary), Demote{Mode: DemoteImmediateNoLock}, "demoting self because I do not have the lock and I was a leader"},

@@ -6,21 +6,37 @@
 // to know is a field of the view; what it wants done is a field of the
 // decision. So each rule can be read in one place and tested as a table.
 //
-// The rules are those of the reference ("HA cycle") and stand in files of its
-// chapters:
+// "The reference" is a description of what Patroni 4.1 does, in chapters; the
+// numbers in comments are its. Each chapter has a file. Who knows Patroni finds
+// its rules by these names:
 //
-//	decide.go     the order of evaluation (3.2)
-//	outage.go     the store cannot be reached (3.3)
-//	bootstrap.go  empty data directory, new cluster (3.4, 4)
-//	identity.go   system identifier (3.5)
-//	recover.go    PostgreSQL is not running, or starts (5, 6)
-//	task.go       a long task runs (7)
-//	leader.go     the cluster has a leader, and it is me (8, 11)
-//	race.go       the cluster has no leader (9)
-//	follow.go     the cluster has another leader (13)
-//	shutdown.go   the agent was asked to end (19)
-//	publish.go    what is written to the store (22)
+//	decide.go     3.2 order of evaluation   _run_cycle
+//	outage.go     3.3 the store is away     the handler of DCSError in _run_cycle
+//	failsafe.go   15  failsafe mode         check_failsafe_topology, update_failsafe
+//	bootstrap.go  3.4, 4 an empty folder    bootstrap, clone, post_bootstrap, cancel_initialization
+//	identity.go   3.5 system identifier     sysid_valid and what follows it in _run_cycle
+//	recover.go    5   PostgreSQL is down    recover, post_recover
+//	              6   … or starts           handle_starting_instance
+//	task.go       7   a long task runs      handle_long_action_in_progress
+//	leader.go     8   we hold the lock      process_healthy_cluster
+//	              11  keep the primary role enforce_primary_role
+//	race.go       9   nobody holds it       process_unhealthy_cluster, is_healthiest_node
+//	              9.3 who is the best       _is_healthiest_node (package candidate)
+//	requests.go   10  on the leader         process_manual_failover_from_leader
+//	              10.4 on the others        manual_failover_process_no_leader
+//	              17  restart, reinitialize evaluate_scheduled_restart, restart_matches, reinitialize
+//	handover.go   10.3 could anybody lead   is_failover_possible
+//	              12  give the key away     on_shutdown in demote and shutdown
+//	follow.go     8, 13 another one leads   follow, _get_node_to_follow
+//	              5.3 diverged history      _handle_rewind_or_reinitialize (package rewind)
+//	shutdown.go   19  the agent ends        shutdown
+//	publish.go    22  what is published     touch_member, update_lock, update_cluster_history
 //
-// Sub-packages hold policies that can be judged on their own: lease, candidate,
-// rewind, slots.
+// The lease itself (acquire_lock, update_lock, is_leader) is package lease, and
+// what stops PostgreSQL in a demotion (12) is package postgres. Chapters 2 and 14
+// of the reference, the loop and maintenance mode, are package agent and the
+// conditions v.paused() here.
+//
+// The other sub-packages hold policies that can be judged on their own:
+// candidate, rewind, slots.
 package ha

@@ -46,7 +46,7 @@ func leader(v *View) Outcome {
 // backingOff: we gave the key up because a promotion failed, and others have
 // their turn until one time to live has passed (reference ha.md, trap 20).
 func (v *View) backingOff() bool {
-	return v.ReleasedAt > 0 && v.Now < v.ReleasedAt+v.Settings.TTL
+	return v.GaveUpAt > 0 && v.Now < v.GaveUpAt+v.Settings.TTL
 }
 
 // keepLeading takes or keeps the primary role under a lease in force.
@@ -63,11 +63,11 @@ func keepLeading(v *View) Outcome {
 		return o
 	case v.paused():
 		return do(ReleaseLeader{Why: "not a primary"}, "removed leader lock because postgres is not running as primary")
-	case v.failed(TaskPromote) && v.Last.Ended > v.ReleasedAt && v.Last.Phase < PhaseCommitted:
+	case v.failed(TaskPromote) && v.Last.Ended > v.GaveUpAt && v.Last.Phase < PhaseCommitted:
 		o := do(ReleaseLeader{Why: "the pre-promote script failed: " + v.Last.Error, PrePromote: true}, "Promotion cancelled because the pre-promote script failed")
 		o.note(Warning, "Releasing the leader key voluntarily because the pre-promote script failed")
 		return o
-	case v.failed(TaskPromote) && v.Last.Ended > v.ReleasedAt:
+	case v.failed(TaskPromote) && v.Last.Ended > v.GaveUpAt:
 		o := do(ReleaseLeader{Why: "the promotion failed: " + v.Last.Error}, "Promotion cancelled because it failed")
 		o.note(Warning, "Releasing the leader key voluntarily because the promotion failed: %s", v.Last.Error)
 		return o

@@ -36,8 +36,8 @@ func race(v *View) Outcome {
 		o.Notes = e.outcome.Notes
 		return o
 	}
-	o := follow(v, notHealthiest(v, "demoting self because I am not allowed to become primary", "demoting self because i am not the healthiest node"),
-		notHealthiest(v, "following a different leader because I am not allowed to promote", "following a different leader because i am not the healthiest node"))
+	o := follow(v, outOfRace(v, "demoting self because I am not allowed to become primary", "demoting self because i am not the healthiest node"),
+		outOfRace(v, "following a different leader because I am not allowed to promote", "following a different leader because i am not the healthiest node"))
 	o.Notes = append(e.outcome.Notes, o.Notes...)
 	if e.outcome.Again > 0 {
 		o.RaceLost, o.Again = e.outcome.RaceLost, e.outcome.Again
@@ -45,9 +45,9 @@ func race(v *View) Outcome {
 	return o
 }
 
-// notHealthiest picks the text for a node that may not lead at all, or for one
+// outOfRace picks the text for a node that may not lead at all, or for one
 // that only was not the best this time.
-func notHealthiest(v *View, notAllowed, notBest string) string {
+func outOfRace(v *View, notAllowed, notBest string) string {
 	if cluster.NoFailover(v.Local.Tags) {
 		return notAllowed
 	}
@@ -75,7 +75,7 @@ func eligible(v *View) eligibility {
 	switch {
 	case v.backingOff():
 		e := eligibility{}
-		if v.PrePromote {
+		if v.GaveUpByScript {
 			e.outcome.note(Info, "backoff: skip leader race after pre_promote script failure and releasing the lock voluntarily")
 		} else {
 			e.outcome.note(Info, "backoff: skip leader race after a failed promotion and releasing the lock voluntarily")
@@ -237,46 +237,4 @@ func (v *View) answersOf(members []cluster.Member, since Instant, former string)
 		}
 	}
 	return answers, ask, until
-}
-
-// possibility is the answer of possible, or whom to ask before there is one.
-type possibility struct {
-	good    bool
-	ask     []cluster.Member
-	pending bool
-	notes   []Note
-}
-
-// possible tells whether somebody could take over from us (reference ha.md
-// 10.3), by answers asked at or after since. reference, when not 0, is the
-// shutdown checkpoint that they must have; only, when not empty, is the one
-// member that may.
-func possible(v *View, since Instant, reference cluster.LSN, only string) possibility {
-	var p possibility
-	var answers []candidate.Answer
-	for _, m := range candidate.Rivals(v.Me, nil, v.DCS.Cluster) {
-		if only != "" && m.Name != only {
-			continue
-		}
-		r, have := v.Peers.Results[m.Name]
-		asked, pending := v.Peers.Pending[m.Name]
-		fresh := have && r.Asked >= since
-		if fresh {
-			answers = append(answers, r.Answer)
-		}
-		switch {
-		case pending && asked >= since:
-			p.pending = p.pending || !fresh
-		case !fresh, reference > 0 && r.Answer.LSN < reference && v.Now >= r.Answered+handoverPause:
-			p.ask = append(p.ask, m)
-		}
-	}
-	good, notes := candidate.Possible(answers, candidate.Handover{Reference: reference,
-		LeaderLSN: max(v.DCS.Cluster.Status.LSN, 0), MaximumLag: v.Settings.MaximumLagOnFailover,
-		CheckTimeline: v.Settings.CheckTimeline, ClusterTimeline: v.DCS.Cluster.History.Timeline()})
-	p.good = good
-	for _, n := range notes {
-		p.notes = append(p.notes, Note{Info, n.Text})
-	}
-	return p
 }

@@ -131,23 +131,3 @@ func starting(v *View) (Outcome, bool) {
 	}
 	return wait("primary start has timed out, but continuing to wait because failover is not possible"), true
 }
-
-// failoverIfPossible demotes when somebody else could take over. It asks the
-// members first; done is false when nobody can.
-func failoverIfPossible(v *View, line, note string) (Outcome, bool) {
-	p := possible(v, v.Now-answersGood, 0, "")
-	switch {
-	case len(p.ask) > 0:
-		return Outcome{Do: PollPeers{p.ask}}, true
-	case p.pending:
-		return Outcome{Do: Wait{}}, true
-	case !p.good:
-		return Outcome{}, false
-	}
-	o := do(Demote{Mode: DemoteImmediate}, "%s", line)
-	o.Notes = p.notes
-	if note != "" {
-		o.note(Info, "%s", note)
-	}
-	return o, true
-}

@@ -1,11 +1,5 @@
 package ha
 
-import "time"
-
-// handoverPause is how often a stopping primary asks whether its shutdown
-// checkpoint has arrived.
-const handoverPause = 30 * time.Millisecond
-
 // shutdown decides after the agent was asked to end (reference ha.md 19).
 func shutdown(v *View) Outcome {
 	switch {

@@ -33,11 +33,11 @@ type View struct {
 
 	// Divergence is what is known about our history against the leader's.
 	Divergence Divergence
-	// ReleasedAt is when we last gave the leader key up because a promotion failed;
+	// GaveUpAt is when we last gave the leader key up because a promotion failed;
 	// zero for never.
-	ReleasedAt Instant
-	// PrePromote: what failed then was the script before the promotion.
-	PrePromote bool
+	GaveUpAt Instant
+	// GaveUpByScript: what failed then was the script before the promotion.
+	GaveUpByScript bool
 	// RaceSince is the beginning of the present round of the leader race: positions
 	// that were taken before do not count. It lies in the future between rounds.
 	RaceSince Instant

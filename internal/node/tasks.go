@@ -20,15 +20,14 @@ import (
 type taskSlot struct {
 	mu     sync.Mutex // guards the rest
 	id     uint64
-	kind   ha.TaskKind // "" when it has ended
 	cancel context.CancelFunc
 }
 
-func (t *taskSlot) begin(ctx context.Context, id uint64, kind ha.TaskKind) context.Context {
+func (t *taskSlot) begin(ctx context.Context, id uint64) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.id, t.kind, t.cancel = id, kind, cancel
+	t.id, t.cancel = id, cancel
 	return ctx
 }
 
@@ -36,7 +35,6 @@ func (t *taskSlot) ended() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.cancel()
-	t.kind = ""
 }
 
 // stop cancels the task of that number, if it is the running one.
@@ -83,7 +81,7 @@ func removesFirst(k ha.TaskKind) bool { return k == ha.TaskReinitialize || k == 
 // startTask runs a task in a goroutine. What it does to the data folder is in
 // the journal before it begins, and stays there when it fails half-way.
 func (n *node) startTask(e agent.StartTask) {
-	ctx := n.task.begin(n.ctx, e.ID, e.Kind)
+	ctx := n.task.begin(n.ctx, e.ID)
 	go func() {
 		end := agent.TaskEnded{ID: e.ID}
 		err := n.runTask(ctx, e, &end)
