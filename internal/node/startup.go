@@ -19,7 +19,6 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/dcs/open"
 	"tamada/internal/guardian"
-	"tamada/internal/ha"
 	"tamada/internal/logging"
 	"tamada/internal/postgres"
 	"tamada/internal/rest"
@@ -216,16 +215,16 @@ func (n *node) checkInstance() error {
 func (n *node) cleanUp(last *Record, acfg *agent.Config) error {
 	n.log.Warn("the previous agent was interrupted while it changed the data folder; cleaning up", "task", string(last.Task), "child", last.Child)
 	last.killLeftover()
-	switch last.Task {
-	case ha.TaskClone, ha.TaskReinitialize:
+	switch interrupted(last.Task) {
+	case halfCopied:
 		if err := n.pg.RemoveData(); err != nil {
 			return err
 		}
 		return n.journal.Clear()
-	case ha.TaskRewind:
+	case halfRewound:
 		acfg.Broken = true // the journal stays until a rewind or a new copy has succeeded
 		return nil
-	case ha.TaskBootstrap, ha.TaskPostBootstrap:
+	case halfInitialized:
 		return n.cleanUpBootstrap(acfg)
 	}
 	return n.journal.Clear()

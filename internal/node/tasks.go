@@ -48,15 +48,37 @@ func (t *taskSlot) stop(id uint64) {
 	}
 }
 
-// changesFolder are the tasks that leave a half-made data folder when they are
-// interrupted.
-func changesFolder(k ha.TaskKind) bool {
+// halfMade is what an interrupted task leaves of the data folder.
+type halfMade int
+
+const (
+	stillWhole      halfMade = iota // it changes nothing that has to be mended
+	halfCopied                      // to be removed: it has a source
+	halfRewound                     // not to be started; only another rewind, or a copy, mends it
+	halfInitialized                 // a new cluster: whole only if the store knows it
+	halfRecovered                   // recovery can be begun again at any point
+)
+
+// interrupted tells what an interruption of a task leaves. Tasks that leave
+// something are in the journal while they run.
+func interrupted(k ha.TaskKind) halfMade {
 	switch k {
-	case ha.TaskBootstrap, ha.TaskPostBootstrap, ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit, ha.TaskRewind, ha.TaskCrashRecovery:
-		return true
+	case ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit:
+		return halfCopied
+	case ha.TaskRewind:
+		return halfRewound
+	case ha.TaskBootstrap, ha.TaskPostBootstrap:
+		return halfInitialized
+	case ha.TaskCrashRecovery:
+		return halfRecovered
 	}
-	return false
+	return stillWhole
 }
+
+// removesFirst are the tasks that go into the journal only when they begin to
+// remove: until then the folder is whole, and a successor must not remove what
+// may be the last copy by then.
+func removesFirst(k ha.TaskKind) bool { return k == ha.TaskReinitialize || k == ha.TaskReinit }
 
 // startTask runs a task in a goroutine. What it does to the data folder is in
 // the journal before it begins, and stays there when it fails half-way.
@@ -75,33 +97,34 @@ func (n *node) startTask(e agent.StartTask) {
 }
 
 func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) error {
-	if changesFolder(e.Kind) {
+	leaves := interrupted(e.Kind)
+	if leaves != stillWhole && !removesFirst(e.Kind) {
 		if err := n.journal.Begin(e.Kind); err != nil {
 			return err
 		}
 	}
 	err := n.do(ctx, e, end)
-	if !changesFolder(e.Kind) || e.Kind == ha.TaskBootstrap || e.Kind == ha.TaskPostBootstrap {
+	if leaves == stillWhole || leaves == halfInitialized {
 		return err // a bootstrap is whole when the store knows the cluster
 	}
 	end.Retry = e.Kind == ha.TaskRewind && errors.Is(err, postgres.ErrRewindNotBegun) && errors.Is(err, postgres.ErrSourceGone)
-	if err == nil || n.wholeAfter(e.Kind, err) {
+	if err == nil || n.wholeAfter(leaves, err) {
 		return errors.Join(err, n.journal.Clear())
 	}
-	end.Broken = e.Kind == ha.TaskRewind
+	end.Broken = leaves == halfRewound
 	return err
 }
 
 // wholeAfter tells whether the data folder is fit to be started although the
 // task failed.
-func (n *node) wholeAfter(k ha.TaskKind, err error) bool {
-	switch k {
-	case ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit:
+func (n *node) wholeAfter(leaves halfMade, err error) bool {
+	switch leaves {
+	case halfCopied:
 		state, _ := n.pg.DataDir()
 		return state == postgres.DirEmpty // the copy was cleaned away
-	case ha.TaskCrashRecovery:
-		return true // it can be begun again at any point
-	case ha.TaskRewind:
+	case halfRecovered:
+		return true
+	case halfRewound:
 		return errors.Is(err, postgres.ErrRewindNotBegun)
 	}
 	return false
@@ -119,7 +142,7 @@ func (n *node) do(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) 
 	case ha.TaskClone:
 		return n.clone(ctx, e.Do.(ha.Clone).From, false)
 	case ha.TaskReinitialize, ha.TaskReinit:
-		return n.reinitialize(ctx, e.Do.(ha.Reinitialize))
+		return n.reinitialize(ctx, e.Kind, e.Do.(ha.Reinitialize))
 	case ha.TaskStartPrimary:
 		return n.startServer(ctx, postgres.StartOptions{Role: cluster.RolePrimary})
 	case ha.TaskRestartFailure:
@@ -194,9 +217,12 @@ func (n *node) clone(ctx context.Context, from cluster.Member, baseBackupOnly bo
 // for it only with the permission of the configuration and a leader that is
 // alive; the copy from it is what makes this not the last one. If the leader
 // vanishes in between, the other replicas still have the data.
-func (n *node) reinitialize(ctx context.Context, d ha.Reinitialize) error {
+func (n *node) reinitialize(ctx context.Context, kind ha.TaskKind, d ha.Reinitialize) error {
 	n.log.Warn("removing the data directory to make this replica anew", "data_dir", n.pg.Settings().DataDir, "reason", d.Why, "source", d.From.Name)
 	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopImmediate, Timeout: n.stopTimeout()}); err != nil {
+		return err
+	}
+	if err := n.journal.Begin(kind); err != nil {
 		return err
 	}
 	if err := n.pg.RemoveData(); err != nil {

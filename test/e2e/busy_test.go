@@ -53,7 +53,7 @@ func TestBusyMachineCausesNoFalseFailoverWithALeaseOfFiveSeconds(t *testing.T) {
 	w := c.startWriter(leader)
 	timeline, postmaster := leader.timeline(), leader.postmasterPID()
 	from := leader.logSize()
-	last := 20 * time.Second
+	last := 15 * time.Second
 	if long {
 		last = 10 * time.Minute
 	}

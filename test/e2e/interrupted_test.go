@@ -217,6 +217,40 @@ func TestKilledDuringBaseBackup(t *testing.T) {
 	}
 }
 
+// What an operator asked for is finished like any other copy.
+func TestKilledDuringReinitialization(t *testing.T) {
+	t.Parallel()
+	c, leader := bringUpGuarded(t)
+	leader.must("CREATE TABLE filler AS SELECT g, repeat('x', 900) FROM generate_series(1, 20000) g")
+	c.waitHealthy(patience, leader)
+	n := c.nodes[2]
+	fast := n.config["postgresql"].(object)["basebackup"]
+	n.set("postgresql.basebackup", []any{object{"checkpoint": "fast"}, object{"max-rate": "4M"}, "no-sync"})
+	n.writeConfig()
+	n.want(202, "reload scheduled", "POST", "/reload", "")
+	starts := n.serverStarts()
+	n.want(200, "reinitialize started", "POST", "/reinitialize", "")
+	c.eventually(patience, "the copy is half through", func() (bool, string) {
+		_, err := os.Stat(filepath.Join(n.dataDir(), "base", "1"))
+		_, unfinished := os.Stat(filepath.Join(n.dataDir(), "global", "pg_control"))
+		return err == nil && os.IsNotExist(unfinished), fmt.Sprint(err, unfinished)
+	})
+	n.set("postgresql.basebackup", fast)
+	n.writeConfig()
+	n.kill(n.agentPID(), syscall.SIGKILL, "agent")
+	c.eventually(patience, n.name+" was started again", func() (bool, string) {
+		now := n.serverStarts()
+		return now > starts, fmt.Sprint(now)
+	})
+	c.waitHealthy(patience, leader)
+	if now := n.serverStarts(); now != starts+1 {
+		t.Errorf("PostgreSQL was started %d times, want only once, with a whole folder", now-starts)
+	}
+	if got := n.must("SELECT count(*) FROM filler"); got != "20000" {
+		t.Errorf("%s of 20000 rows", got)
+	}
+}
+
 // diverge brings two nodes up, hands over from n1 to n2, and then writes to n1's
 // data behind everybody's back. crash leaves them as a crash would.
 func diverge(t *testing.T, c *cluster, crash bool) (old, leader *node) {
