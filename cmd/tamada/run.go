@@ -136,7 +136,9 @@ func runNode(path string, alone bool) (code int, err error) {
 	if cfg.Etcd3.Embedded != nil {
 		o.Etcd = command(self, "etcd-member", path)
 	}
-	time.AfterFunc(startIsOver, slimDown)
+	// The guardian keeps the pages of its program: what fences is never run before it
+	// is needed, which may be when the disk that they would be read from hangs.
+	time.AfterFunc(startIsOver, debug.FreeOSMemory)
 	return guardian.Run(o)
 }
 

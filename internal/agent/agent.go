@@ -138,6 +138,9 @@ func New(cfg Config) *Agent {
 		a.cfg.Decide = ha.Decide
 	}
 	a.boot.Mine = cfg.Bootstrapping
+	// Nobody knows what a guardian or a watchdog device still enforces from before:
+	// it hears once that there is nothing to guard, when that is so.
+	a.armed = cfg.Guarded
 	a.div.Broken = cfg.Broken
 	settings, _, err := cluster.ParseSettings(cfg.Initial)
 	if err != nil {

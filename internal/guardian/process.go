@@ -12,6 +12,8 @@ import (
 	"os/signal"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -35,13 +37,16 @@ type Options struct {
 // process is the running guardian. One goroutine owns it.
 type process struct {
 	Options
-	policy Policy
-	alarm  *Alarm
-	dog    *watchdog.Watchdog
-	keeper *keeper
-	lock   *os.File
-	socket *net.UnixListener
-	listen *os.File // socket of the REST API; nil until an adopted agent has brought it
+	policy  Policy
+	alarm   *Alarm
+	dog     *watchdog.Watchdog
+	left    *watchdog.Settings // device that the guardian before us left armed
+	marked  atomic.Pointer[watchdog.Settings]
+	marking sync.Mutex // one writer of the mark at a time
+	keeper  *keeper
+	lock    *os.File
+	socket  *net.UnixListener
+	listen  *os.File // socket of the REST API; nil until an adopted agent has brought it
 
 	agent child
 	etcd  member
@@ -121,6 +126,7 @@ func (p *process) prepare() (err error) {
 	if p.lock, err = p.takeLock(); err != nil {
 		return err
 	}
+	p.left = p.deviceLeft()
 	if p.socket, err = listenSocket(p.StateDir); err != nil {
 		return err
 	}
@@ -273,7 +279,15 @@ func (p *process) tendDevice() {
 	if a := p.policy.Armed(); a != nil {
 		g = &watchdog.Guarded{Deadline: a.Deadline, TTL: a.TTL, Settings: a.Watchdog}
 	}
+	before := p.dog.InUse()
 	p.dog.Tend(Now(), g)
+	if now := p.dog.InUse(); now != before {
+		p.left = nil // whoever had it before us
+		if p.marked.Store(nil); now {
+			p.marked.Store(&g.Settings)
+		}
+		go p.markDevice()
+	}
 }
 
 // tell sends to the agent. One that does not read is found out by its silence.
@@ -323,6 +337,7 @@ func (p *process) message(m message) {
 		p.handle(ArmedMsg{Seq: m.Seq, Armed: *m.armed()})
 	case msgDisarm:
 		p.handle(Disarmed{})
+		p.discardDevice()
 	case msgBye:
 		p.handle(Goodbye{Code: m.Code, LeavePostgres: m.Leave, Handover: m.Handover})
 	}

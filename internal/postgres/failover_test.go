@@ -140,6 +140,7 @@ func TestCleanStandbyBecomesPrimaryOnTheSameTimeline(t *testing.T) {
 	b := pgtest.NewReplica(t, "pg-b", a)
 	ctx := pgtest.Context(t)
 	a.SQL(t, "create table x as select generate_series(1, 1000) as a")
+	waitFor(t, b, "select count(*) from x", "1000") // it is connected: what comes last reaches it too
 	if _, err := a.Stop(ctx, postgres.StopOptions{}); err != nil {
 		t.Fatal(err)
 	}

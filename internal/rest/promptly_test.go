@@ -6,4 +6,4 @@ import "time"
 
 // promptly is how long a health check may take beside hostile clients, on a
 // machine that does other things as well.
-const promptly = 2 * time.Second
+const promptly = 5 * time.Second

@@ -102,6 +102,13 @@ func (g *guardProc) tendDevice() {
 	g.dog.Tend(g.now(), guarded)
 }
 
+// discardDevice does what guardian.discardDevice does.
+func (g *guardProc) discardDevice(ev guardian.Event) {
+	if _, ok := ev.(guardian.Disarmed); ok && g.m.device.armed && !g.dog.InUse() && g.policy.Armed() == nil {
+		g.dog.Discard(g.m.w.opts.watchdogSettings())
+	}
+}
+
 // now is the guardian's clock.
 func (g *guardProc) now() guardian.Instant {
 	if g.m.w.mutant("the guardian's clock stops in a suspend") {

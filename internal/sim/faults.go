@@ -196,10 +196,12 @@ var faults = []fault{
 		})
 	}},
 	{"disk lost", 2, func(w *World, m *machine, d time.Duration) {
-		// A machine comes back with an empty disk, when others have the data.
+		// A machine comes back with an empty disk, when others have the data and may lead
+		// with it: without any, nobody leads, and rightly so.
 		whole := 0
 		for _, o := range w.machines {
-			if o != m && o.name != w.opts.NoFailover && o.up && o.disk.whole && o.pg != nil && o.pg.ready {
+			lags := int64(w.store.status().LSN)-int64(o.disk.at.lsn) > w.opts.MaximumLag || o.disk.at.br != m.disk.at.br
+			if o != m && o.up && o.disk.whole && o.pg != nil && o.pg.ready && o.name != w.opts.NoFailover && !lags {
 				whole++
 			}
 		}

@@ -71,6 +71,7 @@ func (g *guardProc) handle(ev guardian.Event) {
 		g.execute(e)
 	}
 	g.tendDevice()
+	g.discardDevice(ev)
 	g.timer++
 	n := g.timer
 	at := g.policy.WakeAt()

@@ -88,7 +88,7 @@ var mutants []*Mutant
 
 func init() {
 	mutants = []*Mutant{
-		{Name: "promotes without the lock", Seed: 2, Breaks: "the winner of the race promotes and asks for the key later",
+		{Name: "promotes without the lock", Seed: 1, Breaks: "the winner of the race promotes and asks for the key later",
 			Invariant: "promotion only under the lease", Shape: three,
 			decide: func(_ *machine, v *ha.View) ha.Outcome {
 				o := ha.Decide(v)
@@ -126,7 +126,7 @@ func init() {
 				Step{At: 58 * sec, Kind: "watch stall", Role: "leader", For: 100 * sec},
 				Step{At: 60 * sec, Kind: "slow shutdown", Role: "same", For: 3 * sec},
 				Step{At: 61 * sec, Kind: "agent freeze", Role: "same", For: 50 * sec})},
-		{Name: "the store's epoch is not compared", Seed: 6, Breaks: "a keepalive answered by a leader that is none any more counts",
+		{Name: "the store's epoch is not compared", Seed: 20, Breaks: "a keepalive answered by a leader that is none any more counts",
 			Invariant: "the key outlives the writes", Shape: func(o *Options) {
 				scripted(Step{At: 60 * sec, Kind: "frozen store leader, and cut off after", Role: "leader", For: 18 * sec})(o)
 				o.Nodes = 2
@@ -231,7 +231,7 @@ func init() {
 					c.Initialize = &cluster.Initialize{Value: v.Instance.Sysid, Version: c.Initialize.Version}
 				}
 			}))},
-		{Name: "starts as a primary without the lease", Seed: 6, Breaks: "a crashed primary is started again before anything is asked",
+		{Name: "starts as a primary without the lease", Seed: 1, Breaks: "a crashed primary is started again before anything is asked",
 			Invariant: "no writes after the deadline", Shape: func(o *Options) {
 				three(o)
 				o.Faults = []string{"machine crash", "postgres crash", "cut from store"}
@@ -243,7 +243,7 @@ func init() {
 				}
 				return o
 			}},
-		{Name: "health checks ignore the demotion", Seed: 2, Breaks: "the lock's deadline is shown while PostgreSQL is being stopped",
+		{Name: "health checks ignore the demotion", Seed: 4, Breaks: "the lock's deadline is shown while PostgreSQL is being stopped",
 			Invariant: "health checks follow the lock", Shape: three},
 		{Name: "half-made clone kept", Seed: 1, Breaks: "an interrupted base backup is not cleaned away",
 			Invariant: "half-made folder", Shape: scripted(append([]Step{{At: 60 * sec, Kind: "disk lost", Role: "replica", For: sec}},

@@ -39,7 +39,7 @@ func TestHistoriesHold(t *testing.T) {
 		return
 	}
 	t.Parallel()
-	hours := time.Duration(number(t, "SIM_HOURS", 10)) * time.Hour
+	hours := time.Duration(number(t, "SIM_HOURS", 8)) * time.Hour
 	total := runSeeds(t, number(t, "SIM_FROM", 1), hours)
 	t.Logf("%.1f virtual hours, %d histories, %d faults, %d failovers, %d promotions, %d kills by guardians, %d inherited leases, %d rewinds, %d copies, %d commits (%d lost by asynchronous replication), %d resets by watchdogs",
 		total.Virtual.Hours(), total.Histories, total.Faults, total.Failovers, total.Promotions, total.Fenced, total.Inherited, total.Rewinds,

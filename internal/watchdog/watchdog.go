@@ -278,6 +278,27 @@ func (w *Watchdog) disable() {
 	w.dev, w.settings, w.feeder, w.said = nil, Settings{}, Feeder{}, ""
 }
 
+// InUse tells whether the device is open here.
+func (w *Watchdog) InUse() bool { return w.dev != nil }
+
+// Discard stops the timer of a device that a process before us left running, when
+// no primary can write. It would reset the machine for nothing.
+func (w *Watchdog) Discard(s Settings) {
+	if w.dev != nil {
+		return
+	}
+	dev, err := w.open(s)
+	if err != nil {
+		w.log.Warn("could not disable the watchdog device that was left armed; it resets the machine", "device", s.Device, "error", err)
+		return
+	}
+	if err := dev.Close(dev.CanDisable()); err != nil || !dev.CanDisable() {
+		w.log.Warn("the watchdog device that was left armed cannot be disabled; it resets the machine", "device", s.Device, "error", err)
+		return
+	}
+	w.log.Info("disabled the watchdog device that was left armed", "device", s.Device)
+}
+
 // Release gives the device back for another process, which opens it at once, to
 // guard the same.
 func (w *Watchdog) Release() {

@@ -210,6 +210,20 @@ func TestRequiredFailsWhenTheLeaseEndsBeforeTheDeviceCouldAct(t *testing.T) {
 	}
 }
 
+func TestATimerLeftRunningIsStopped(t *testing.T) {
+	f, w, log, now := newFake(&fake{})
+	w.Discard(settings(Automatic))
+	if got := f.took(); got != "open /dev/watchdog, disable" || f.resetAt != 0 || w.InUse() {
+		t.Errorf("%s\n%s", got, log)
+	}
+	w.Tend(*now, renewed(*now, settings(Automatic)))
+	f.took()
+	w.Discard(settings(Automatic)) // in use: it is ours
+	if got := f.took(); got != "" || !w.InUse() {
+		t.Errorf("in use: %s", got)
+	}
+}
+
 func TestChangesOfTheConfiguration(t *testing.T) {
 	f, w, log, now := newFake(&fake{})
 	s := settings(Required)

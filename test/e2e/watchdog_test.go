@@ -217,3 +217,28 @@ func TestAgentAloneFeedsTheWatchdogItself(t *testing.T) {
 		t.Errorf("it left its device armed: %q", p.all())
 	}
 }
+
+// Both are killed on a node with an armed device, and PostgreSQL with them: the
+// service that is started again disables the device, or the machine would be
+// reset for nothing.
+func TestWatchdogLeftArmedIsDisabledWhenNothingIsToBeGuarded(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	c.dynamic["loop_wait"] = 2
+	pipes := map[string]*pipe{}
+	leader := c.bringUp(2, func(n *node) { pipes[n.name] = watchdogPipe(n, "automatic") })
+	other := c.nodes[1]
+	p := pipes[leader.name]
+	p.wait("opened and fed", func(text string) bool { return strings.HasPrefix(text, "Ctimeout=15\n11") })
+	leader.killAll()
+	if p.closed() {
+		t.Fatalf("the device was disabled by processes that were killed: %q", p.all())
+	}
+	c.waitLeader(ttl+patience, other)
+	leader.start()
+	p.wait("disabled by the next guardian", func(string) bool { return p.closed() })
+	c.waitHealthy(patience, other)
+	if text := p.all(); strings.Count(text, "C") != 1 {
+		t.Errorf("a replica set the device: %q", text)
+	}
+}

@@ -107,7 +107,9 @@ func TestValidateIsStable(t *testing.T) {
 	rules := RulesOf(160000)
 	var names []string
 	for name := range rules {
-		names = append(names, name)
+		if !IsRecovery(name) { // those are ours to set, and pass as they are
+			names = append(names, name)
+		}
 	}
 	slices.Sort(names)
 	values := rapid.OneOf(rapid.String(), rapid.StringMatching(`-?[0-9]{1,12}(\.[0-9]+)?(e[0-9])? ?(kB|MB|GB|ms|s|min|h|d|us|B)?`))

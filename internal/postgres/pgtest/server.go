@@ -157,7 +157,7 @@ func NewPrimary(t testing.TB, name string, change ...func(*postgres.Settings)) *
 	return s
 }
 
-// NewReplica clones a replica and starts it.
+// NewReplica clones a replica, starts it and waits until it streams.
 func NewReplica(t testing.TB, name string, of *Server, change ...func(*postgres.Settings)) *Server {
 	t.Helper()
 	s := New(t, name, change...)
@@ -171,6 +171,10 @@ func NewReplica(t testing.TB, name string, of *Server, change ...func(*postgres.
 		t.Fatal(err)
 	}
 	s.StartRole(t, cluster.RoleReplica, of.Upstream())
+	Eventually(t, name+" streams", func() bool {
+		o, err := s.Observe(ctx, postgres.ObserveOptions{})
+		return err == nil && o.ReplicationState() == "streaming"
+	})
 	return s
 }
 
