@@ -394,8 +394,8 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 		a.observe(false)
 	}
 	a.duties.members = true
-	if a.boot.Mine && c.Initialize != nil && c.Initialize.Value != "" {
-		a.boot = ha.Bootstrap{} // somebody else's cluster by now
+	if _, ours := a.op.(PublishCluster); !ours {
+		a.otherCluster()
 	}
 }
 

@@ -97,7 +97,13 @@ func TestNewClusterStartsItsCallbacksWhenItIsWhole(t *testing.T) {
 	if got := called(a.out); got != "" {
 		t.Errorf("before the cluster is published: %s", got)
 	}
-	a.out = nil
+	a.out, a.op = nil, PublishCluster{}
+	a.clusterSeen(&cluster.Cluster{Initialize: &cluster.Initialize{Value: "7400112233445566778"}}) // the watch outruns the answer
+	a.takeFacts(Facts{Data: ha.DataPresent, Running: true, Answers: true})
+	if got := called(a.out); got != "" {
+		t.Errorf("while the cluster is published: %s", got)
+	}
+	a.out, a.op = nil, nil
 	a.clusterPublished(OperationEnded{Grant: dcs.Grant{TTL: 30 * time.Second}})
 	a.takeFacts(Facts{Data: ha.DataPresent, Running: true, Answers: true})
 	if got := called(a.out); got != "on_start primary" {

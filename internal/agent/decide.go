@@ -471,8 +471,18 @@ func (a *Agent) leaderGone() {
 	a.store.view, a.store.unlocked, a.raceSince = &c, a.now, a.now
 }
 
+// otherCluster ends a bootstrap when the view shows a cluster that was not
+// published by us. While we publish ours, it may be ours: the watch is often faster
+// than the answer.
+func (a *Agent) otherCluster() {
+	if c := a.store.view; a.boot.Mine && c.Initialize != nil && c.Initialize.Value != "" {
+		a.boot = ha.Bootstrap{}
+	}
+}
+
 func (a *Agent) clusterPublished(ev OperationEnded) {
 	if ev.Err != nil {
+		a.otherCluster()
 		return
 	}
 	a.boot = ha.Bootstrap{}

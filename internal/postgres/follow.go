@@ -127,8 +127,10 @@ func (p *Instance) FollowChange(ctx context.Context, up *Upstream, role cluster.
 	if err != nil {
 		return ChangeNone, err
 	}
-	if !files.Standby {
+	if gone := p.markerGone(!files.Standby); gone > promotionTakes {
 		return ChangeRestart, nil
+	} else if gone > 0 {
+		return ChangeNone, nil
 	}
 	version, err := p.settingsVersion()
 	if err != nil {
@@ -162,6 +164,26 @@ func (p *Instance) FollowChange(ctx context.Context, up *Upstream, role cluster.
 		}
 	}
 	return change, nil
+}
+
+// promotionTakes is how long a server may be without its standby.signal and say
+// that it is in recovery: a promotion removes the file first. Whoever promotes a
+// server by hand, in maintenance mode, must not have it stopped under his hands as
+// one whose marker file is missing.
+const promotionTakes = 10 * time.Second
+
+// markerGone is for how long the running server's marker file has been missing.
+func (p *Instance) markerGone(now bool) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !now {
+		p.unmarked = time.Time{}
+		return 0
+	}
+	if p.unmarked.IsZero() {
+		p.unmarked = time.Now()
+	}
+	return max(time.Since(p.unmarked), 1)
 }
 
 // notCompared are recovery parameters that mean nothing on a standby.

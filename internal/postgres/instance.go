@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"tamada/internal/cluster"
 	"tamada/internal/postgres/conf"
@@ -50,6 +51,7 @@ type Instance struct {
 	follow        followCache
 	recovery      conf.Params // recovery block of the generated file; nil: none
 	recoveryKnown bool        // recovery is what we wrote or read back
+	unmarked      time.Time   // since when a running standby has no standby.signal
 	lifted        []conf.Lifted
 	warned        map[string]bool // texts logged since the settings changed
 	explained     map[string]bool // parameters whose pending restart was announced
