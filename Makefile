@@ -3,7 +3,7 @@
 
 PACKAGES = $(shell go list ./... | grep -v /test/)
 # Processes of their own, so limited by time and not run beside each other. Most of their time is
-# waiting for leases to end, so three tests at a time. The first time other Debians
+# waiting for leases to end, so four tests at a time. The first time other Debians
 # are made as well, if the tool for that is there.
 E2E = $(wildcard test/e2e)
 
@@ -35,7 +35,7 @@ unit:
 
 e2e:
 ifneq ($(E2E),)
-	go test -timeout 10m -p 1 -parallel 3 ./test/...
+	go test -timeout 15m -p 1 -parallel 4 ./test/...
 endif
 
 # The long runs, for a night; the report replaces the last one. SOAK=10m for a try.
