@@ -17,6 +17,7 @@ import (
 	"tamada/internal/guardian"
 	"tamada/internal/logging"
 	"tamada/internal/node"
+	"tamada/internal/postgres/proc"
 )
 
 // agentMemory is what the Go runtime of an agent tries to stay below; it is a
@@ -107,6 +108,7 @@ func makeStateDir(cfg *config.Config, log *logging.Log) error {
 }
 
 func runNode(path string, alone bool) (code int, err error) {
+	proc.BeLazy()
 	cfg, log, err := load(path, !alone)
 	if err != nil {
 		return 1, err

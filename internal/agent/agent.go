@@ -291,6 +291,7 @@ func (a *Agent) handle(ev Event) {
 func (a *Agent) timers() {
 	if a.now >= a.loopAt {
 		a.loopAt = a.now + a.settings.LoopWait
+		a.leaseEvent(lease.Cycle{})
 		a.observe(true)
 	}
 	if a.lease.NeedsPermit(a.now) {

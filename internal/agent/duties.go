@@ -19,6 +19,7 @@ type duties struct {
 	touchAt   ha.Instant // when to touch again although no cycle has come
 	touched   string     // the last value written
 	important string     // the part of it whose change is published at once
+	facts     memberFacts
 
 	publishing map[string]bool // keys being written
 	status     string          // the last status written
@@ -70,15 +71,31 @@ func (a *Agent) doDuties() {
 // the session, and at once when something changed that others act on.
 func (a *Agent) touchMember(v *ha.View, cycle bool) {
 	d := &a.duties
-	m := ha.MemberKey(v, a.identity())
-	important := importantPart(m)
-	due := cycle || important != d.important || d.touchAt > 0 && a.now >= d.touchAt
-	if !due || d.touching {
+	id := a.identity()
+	m := ha.MemberKey(v, id)
+	due := cycle || d.touchAt > 0 && a.now >= d.touchAt
+	// Most events change nothing here: look at the facts before they are put in words.
+	facts := memberFacts{m, id.Agent}
+	facts.XLogLocation, facts.ReceiveLSN, facts.ReplayLSN, facts.Member.Agent = 0, 0, 0, nil
+	if d.touching || !due && facts == d.facts {
 		return
 	}
+	important := importantPart(m)
+	if !due && important == d.important {
+		d.facts = facts
+		return
+	}
+	d.facts = facts
 	d.touching, d.touchAt, d.important = true, 0, important
 	d.touched = string(m.JSON())
 	a.emit(Touch{Value: []byte(d.touched)})
+}
+
+// memberFacts are what a member key is made of, without its positions. What it
+// points to is replaced when it changes, never changed in place.
+type memberFacts struct {
+	cluster.Member
+	agent cluster.AgentInfo
 }
 
 // identity is what the member says of itself, with what is wrong with its

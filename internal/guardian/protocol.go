@@ -104,16 +104,36 @@ func send(c *net.UnixConn, m message, file *os.File) error {
 	if err != nil {
 		return err
 	}
-	// The other side reads at once or is frozen; never wait for it.
-	if err := c.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
-		return err
-	}
 	var rights []byte
 	if file != nil {
 		rights = unix.UnixRights(int(file.Fd()))
 	}
+	if sent, err := sendNow(c, b, rights); sent || err != nil {
+		return err
+	}
+	// The other side reads at once or is frozen; never wait long for it.
+	if err := c.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
 	_, _, err = c.WriteMsgUnix(b, rights, nil)
 	return err
+}
+
+// sendNow sends a message if there is room for it, as there nearly always is. It
+// needs no deadline then, whose timer would wake an idle process once more.
+func sendNow(c *net.UnixConn, b, rights []byte) (sent bool, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false, err
+	}
+	failed := raw.Write(func(fd uintptr) bool {
+		err = unix.Sendmsg(int(fd), b, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		return true
+	})
+	if err = errors.Join(failed, err); errors.Is(err, unix.EAGAIN) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // receive reads one message and the descriptor that came with it, if any.

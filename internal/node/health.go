@@ -6,9 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"tamada/internal/agent"
 	"tamada/internal/cluster"
@@ -20,7 +21,6 @@ import (
 const (
 	probeTimeout = 3 * time.Second // for one connection, and for one write
 	probeOften   = 2 * time.Second // while something is wrong
-	probeIdle    = 5 * time.Second // between looks whether there is anything to probe
 )
 
 // prober finds out whether a primary that looks alive is of any use: whether it
@@ -35,22 +35,45 @@ type prober struct {
 	failing bool
 }
 
-// startProber begins to look after the server as long as the node runs.
+// startProber begins to look after the server as long as the node runs. It
+// probes when the loop has work as well, if it can: waking up is most of what an
+// idle node costs.
 func (n *node) startProber() {
 	p := &prober{n: n, good: guardian.Now()} // what was before we came says nothing
 	go func() {
-		for wait := probeIdle; ; {
+		timer := time.NewTimer(0)
+		defer timer.Stop()
+		var wait, last time.Duration
+		for {
 			select {
-			case <-time.After(wait):
-				wait = p.round()
+			case <-timer.C:
+			case <-n.cycled:
+				if wait > 0 && (p.failing || guardian.Now()-last < wait/2) {
+					continue
+				}
 			case <-n.ctx.Done():
 				return
+			}
+			last = guardian.Now()
+			if wait = p.round(); wait > 0 {
+				timer.Reset(wait)
+			} else {
+				timer.Stop()
 			}
 		}
 	}()
 }
 
-// round is one probe; it returns the pause before the next.
+// cycleBegins tells those who work at the loop's pace.
+func (n *node) cycleBegins() {
+	select {
+	case n.cycled <- struct{}{}:
+	default: // it has not taken note of the one before yet
+	}
+}
+
+// round is one probe; it returns the pause before the next, or 0 when there is
+// nothing to probe before the loop's next cycle.
 func (p *prober) round() time.Duration {
 	s := p.n.snapshot.Load()
 	limit := s.Settings.HangTimeout
@@ -61,7 +84,7 @@ func (p *prober) round() time.Duration {
 			p.failing = false
 			p.n.send(agent.HealthSeen{OK: true})
 		}
-		return probeIdle
+		return 0
 	}
 	err := errors.Join(p.connect(), p.write())
 	if err == nil {
@@ -115,10 +138,13 @@ func (p *prober) write() error {
 }
 
 func syncSmall(path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	_, err = f.WriteAt(make([]byte, 4096), 0)
-	return errors.Join(err, f.Sync(), f.Close(), os.Remove(path))
+	_, err = unix.Pwrite(fd, make([]byte, 4096), 0)
+	if err = errors.Join(err, unix.Fsync(fd), unix.Close(fd), unix.Unlink(path)); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
 }

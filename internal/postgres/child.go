@@ -141,7 +141,7 @@ func awaitExit(pid int) {
 // data folder. Such a program waits behind a gate until it is on record.
 func (p *Instance) startOnRecord(c command, cmd *exec.Cmd) error {
 	if !c.changes || p.journal == nil {
-		return cmd.Start()
+		return proc.Punctual(cmd.Start)
 	}
 	if _, err := exec.LookPath(c.path); err != nil {
 		return err // the shell of the gate would say it less clearly
@@ -184,7 +184,7 @@ func gated(cmd *exec.Cmd) (open *os.File, err error) {
 	cmd.Args = append([]string{"/bin/sh", "-c", gate, "gate", cmd.Path}, cmd.Args[1:]...)
 	cmd.Path = "/bin/sh"
 	cmd.ExtraFiles = []*os.File{wait} // descriptor 3
-	if err := cmd.Start(); err != nil {
+	if err := proc.Punctual(cmd.Start); err != nil {
 		_ = open.Close()
 		return nil, err
 	}

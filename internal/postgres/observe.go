@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -98,10 +99,19 @@ func (p *Instance) Observe(ctx context.Context, o ObserveOptions) (*Observation,
 	return ob, nil
 }
 
+// versions are the server_versions read so far, of which a process meets one or
+// two.
+var versions sync.Map
+
 // serverVersion is what the server said when the connection was made, as 150000
 // (the minor number is not always in it).
 func serverVersion(c *pgconn.PgConn) int {
-	v, _ := parseVersion(") " + c.ParameterStatus("server_version"))
+	said := c.ParameterStatus("server_version")
+	if known, ok := versions.Load(said); ok {
+		return known.(int)
+	}
+	v, _ := parseVersion(") " + said)
+	versions.Store(said, v)
 	return v
 }
 

@@ -3,6 +3,7 @@
 package postgres
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -84,8 +85,9 @@ func probe(c net.Conn, user, database string) (Readiness, error) {
 	if _, err := c.Write(msg); err != nil {
 		return NoResponse, err
 	}
+	answers := bufio.NewReaderSize(c, 1<<10)
 	for i := 0; i < maxProbeMessages; i++ {
-		kind, body, err := readMessage(c)
+		kind, body, err := readMessage(answers)
 		if err != nil {
 			return NoResponse, err
 		}

@@ -224,7 +224,7 @@ func (p *Instance) startServer(command func() *exec.Cmd) (*exec.Cmd, error) {
 	if err == nil {
 		defer group.Close()
 		cmd.SysProcAttr.UseCgroupFD, cmd.SysProcAttr.CgroupFD = true, int(group.Fd())
-		if err = cmd.Start(); err == nil {
+		if err = proc.Punctual(cmd.Start); err == nil {
 			return cmd, nil
 		}
 		cmd = command()
@@ -232,7 +232,7 @@ func (p *Instance) startServer(command func() *exec.Cmd) (*exec.Cmd, error) {
 	if !errors.Is(err, proc.ErrNotDelegated) {
 		p.log.Warn("PostgreSQL is started without a control group of its own", "error", err)
 	}
-	return cmd, cmd.Start()
+	return cmd, proc.Punctual(cmd.Start)
 }
 
 // openLog opens the file for what the server prints before (or without) its own

@@ -57,6 +57,9 @@ func ask[T any](ctx context.Context, p *pool, r request, do func(ctx context.Con
 	queue = queue[1:]
 	timer := time.NewTimer(hedge)
 	defer timer.Stop()
+	if len(queue) == 0 {
+		timer.Stop() // there is nobody else to ask
+	}
 	for {
 		select {
 		case <-ctx.Done():

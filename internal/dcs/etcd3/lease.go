@@ -168,9 +168,10 @@ func (s *Store) session(ctx context.Context, lazily bool) (a answer, before leas
 
 // extend extends a lease. Lazily means that a keepalive which was sent less
 // than age ago, or a sixth of the ttl, is enough: whoever renews the leader key
-// need not extend the same lease again.
+// need not extend the same lease again. A renewal that is due now may be under
+// way, so a quarter more counts as well.
 func (s *Store) extend(ctx context.Context, x lease, age time.Duration, lazily bool) (answer, error) {
-	if lazily && x.requested != 0 && time.Since(x.sent) < min(age, x.granted/6) {
+	if lazily && x.requested != 0 && time.Since(x.sent) < min(age, x.granted/6)*5/4 {
 		return answer{id: x.id, ttl: x.granted}, nil
 	}
 	return ask(ctx, s.pool, request{name: "extend the session"}, func(ctx context.Context, l *link, _ int) (answer, error) {

@@ -131,6 +131,11 @@ type Acked struct{ Seq uint64 }
 // Permit: the loop is alive and PostgreSQL is what it should be.
 type Permit struct{}
 
+// Cycle: the loop begins a cycle. A renewal that is due within half an interval
+// is sent along with it: what an idle node costs is waking up, not what it does
+// when it is awake, and two periods of their own would wake it twice.
+type Cycle struct{}
+
 // Rearm: the guardian has to know the deadline in force, because it was told
 // that there is nothing to guard.
 type Rearm struct{}
@@ -159,6 +164,7 @@ func (Failed) event()      {}
 func (Confirmed) event()   {}
 func (Acked) event()       {}
 func (Permit) event()      {}
+func (Cycle) event()       {}
 func (Rearm) event()       {}
 func (Released) event()    {}
 func (Taken) event()       {}
@@ -246,6 +252,10 @@ func (l *Lease) Handle(now Instant, ev Event) []Effect {
 		l.acked(now, ev.Seq)
 	case Permit:
 		l.permit = max(l.permit, now+l.Terms.PermitFor())
+	case Cycle:
+		if now >= l.nextAt-l.Terms.Interval()/2 {
+			l.nextAt = min(l.nextAt, now)
+		}
 	case Rearm:
 		effects = l.rearm(now)
 	case Released:

@@ -168,6 +168,8 @@ func parseURI(s string) (map[string]string, error) {
 	return m, nil
 }
 
+var passwordEscapes = strings.NewReplacer(`\`, `\\`, ":", `\:`)
+
 // PasswordLines are the lines of a password file for the hosts and ports of a
 // connection string, either of which may be a comma separated list; none
 // without a password.
@@ -179,7 +181,7 @@ func PasswordLines(m map[string]string) []string {
 		if s == "" {
 			return "*"
 		}
-		return strings.NewReplacer(`\`, `\\`, ":", `\:`).Replace(s)
+		return passwordEscapes.Replace(s)
 	}
 	hosts, ports := strings.Split(m["host"], ","), strings.Split(m["port"], ",")
 	var lines []string

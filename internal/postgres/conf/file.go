@@ -47,8 +47,10 @@ func MainFile(m Main) string {
 // escapeValue doubles what ends or escapes a quoted value. A line break cannot
 // be written at all and would begin a setting of its own: it becomes a blank.
 func escapeValue(v string) string {
-	return strings.NewReplacer(`'`, `''`, `\`, `\\`, "\n", " ", "\r", " ").Replace(v)
+	return valueEscapes.Replace(v)
 }
+
+var valueEscapes = strings.NewReplacer(`'`, `''`, `\`, `\\`, "\n", " ", "\r", " ")
 
 // ListFile is the content of pg_hba.conf or pg_ident.conf.
 func ListFile(lines []string) string {
