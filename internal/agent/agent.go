@@ -21,9 +21,10 @@ type Config struct {
 	// Unsupported names what is wrong with a dynamic configuration, or what it asks
 	// for and this version cannot do; such a document is not applied.
 	Unsupported func(*cluster.Object) []string
-	// Bootstrapping: the previous agent of this node made the initialize key and
-	// was interrupted before the new cluster was published.
-	Bootstrapping bool
+	// Bootstrapping is the version of the initialize key that the previous agent of
+	// this node made, if it was interrupted before the new cluster was published; 0
+	// otherwise.
+	Bootstrapping cluster.Version
 	// Promise is what an earlier agent of this node promised to a primary that had
 	// lost the store; it holds until its end.
 	Promise *ha.Promise
@@ -59,6 +60,8 @@ type Agent struct {
 	peers ha.Peers
 	div   ha.Divergence
 	boot  ha.Bootstrap
+	// initialized is the version of the initialize key that this node made.
+	initialized cluster.Version
 
 	task          *ha.Task
 	taskID        uint64
@@ -136,7 +139,7 @@ func New(cfg Config) *Agent {
 	if a.cfg.Decide == nil {
 		a.cfg.Decide = ha.Decide
 	}
-	a.boot.Mine = cfg.Bootstrapping
+	a.boot.Mine, a.initialized = cfg.Bootstrapping > 0, cfg.Bootstrapping
 	// Nobody knows what a guardian or a watchdog device still enforces from before:
 	// it hears once that there is nothing to guard, when that is so.
 	a.armed = cfg.Guarded
