@@ -113,6 +113,7 @@ type Agent struct {
 	health   ha.Health
 	crashes  []ha.Instant // of this primary, lately
 	floors   cluster.Floors
+	adjusted adjusted
 	duties   duties
 	recorder recorder
 	line     string
