@@ -328,6 +328,52 @@ func TestChangesOfTheConfiguration(t *testing.T) {
 	}
 }
 
+// The dynamic configuration makes the lease too short for a device that is
+// required, and gives it room again.
+func TestARequiredDeviceFailsWhileTheLeaseLeavesItNoRoom(t *testing.T) {
+	f, w, _, now := newFake(&fake{})
+	s := settings(Required)
+	w.Tend(*now, renewed(*now, s))
+	f.took()
+	s.LoopWait = time.Second
+	for range 2 {
+		*now += time.Second
+		w.Tend(*now, &Guarded{Deadline: *now + 4*time.Second, TTL: 5 * time.Second, Settings: s})
+		if got := f.took(); w.Status() != Failed || w.InUse() || f.resetAt != 0 || got != "disable" && got != "" {
+			t.Errorf("no room: status %q, %s", w.Status(), got)
+		}
+	}
+	*now += time.Second
+	w.Tend(*now, &Guarded{Deadline: *now + 6*time.Second, TTL: 7 * time.Second, Settings: s})
+	if got := f.took(); w.Status() != Fine || got != "open /dev/watchdog, timeout 2s, keepalive" {
+		t.Errorf("room again: status %q, %s", w.Status(), got)
+	}
+}
+
+func TestShortageSaysWhatToDo(t *testing.T) {
+	for _, x := range []struct {
+		mode          Mode
+		margin        int
+		ttl, loopWait time.Duration
+		says          string
+	}{
+		{Required, 5, 30 * time.Second, 10 * time.Second, ""},
+		{Automatic, 5, 5 * time.Second, time.Second, ""},
+		{Required, -1, 5 * time.Second, time.Second, ""},
+		{Required, 5, 5 * time.Second, time.Second, "watchdog.mode is required, and ttl 5 less watchdog.safety_margin 5 leaves the device less than loop_wait 1: " +
+			"this node must not lead, and gives the leader key up if it has it; raise ttl to 6 at least, or set watchdog.safety_margin to -1 (half of ttl)"},
+		{Required, 10, 20 * time.Second, 12 * time.Second, "watchdog.mode is required, and ttl 20 less watchdog.safety_margin 10 leaves the device less than loop_wait 12: " +
+			"this node must not lead, and gives the leader key up if it has it; raise ttl to 22 at least"},
+		{Required, -1, 20 * time.Second, 12 * time.Second, "watchdog.mode is required, and half of ttl 20 leaves the device less than loop_wait 12: " +
+			"this node must not lead, and gives the leader key up if it has it; raise ttl to 24 at least"},
+	} {
+		s := Settings{Mode: x.mode, SafetyMargin: x.margin, LoopWait: x.loopWait}
+		if got := s.Shortage(x.ttl); got != x.says {
+			t.Errorf("%+v with ttl %s:\n%s\nwant\n%s", s, x.ttl, got, x.says)
+		}
+	}
+}
+
 func TestADeviceThatFailsIsReportedOnceAndFedOn(t *testing.T) {
 	f, w, log, now := newFake(&fake{broken: true})
 	for range 5 {
