@@ -177,7 +177,7 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 // WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
 func (a *Agent) WakeAt() ha.Instant {
 	at := a.loopAt
-	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guard.wakeAt(), a.again, a.suspectWake(), a.streamWake(), a.touchWake()} {
+	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guardianWake(), a.again, a.suspectWake(), a.streamWake(), a.touchWake()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
@@ -241,14 +241,14 @@ func (a *Agent) handle(ev Event) {
 	case Renewed:
 		a.renewed(ev)
 	case Acked:
-		a.guard.askedAt = 0
+		a.guard.answered(a.now)
 		a.deviceSeen(ev.DeviceFailed)
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
 		if a.lease.State() == lease.Held && a.phases.taking() {
 			a.reached(partArmed)
 		}
 	case GuardianAnswered:
-		a.guard.askedAt = 0
+		a.guard.answered(a.now)
 	case GuardianLost:
 		a.guardianLost()
 	case GuardianBack:
