@@ -21,9 +21,10 @@ type Config struct {
 	// Unsupported names what is wrong with a dynamic configuration, or what it asks
 	// for and this version cannot do; such a document is not applied.
 	Unsupported func(*cluster.Object) []string
-	// Bootstrapping: the previous agent of this node made the initialize key and
-	// was interrupted before the new cluster was published.
-	Bootstrapping bool
+	// Bootstrapping is the version of the initialize key that the previous agent of
+	// this node made, if it was interrupted before the new cluster was published; 0
+	// otherwise.
+	Bootstrapping cluster.Version
 	// Promise is what an earlier agent of this node promised to a primary that had
 	// lost the store; it holds until its end.
 	Promise *ha.Promise
@@ -59,6 +60,8 @@ type Agent struct {
 	peers ha.Peers
 	div   ha.Divergence
 	boot  ha.Bootstrap
+	// initialized is the version of the initialize key that this node made.
+	initialized cluster.Version
 
 	task          *ha.Task
 	taskID        uint64
@@ -110,6 +113,7 @@ type Agent struct {
 	health   ha.Health
 	crashes  []ha.Instant // of this primary, lately
 	floors   cluster.Floors
+	adjusted adjusted
 	duties   duties
 	recorder recorder
 	line     string
@@ -136,7 +140,7 @@ func New(cfg Config) *Agent {
 	if a.cfg.Decide == nil {
 		a.cfg.Decide = ha.Decide
 	}
-	a.boot.Mine = cfg.Bootstrapping
+	a.boot.Mine, a.initialized = cfg.Bootstrapping > 0, cfg.Bootstrapping
 	// Nobody knows what a guardian or a watchdog device still enforces from before:
 	// it hears once that there is nothing to guard, when that is so.
 	a.armed = cfg.Guarded
@@ -173,7 +177,7 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 // WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
 func (a *Agent) WakeAt() ha.Instant {
 	at := a.loopAt
-	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guard.wakeAt(), a.again, a.suspectWake(), a.streamWake(), a.touchWake()} {
+	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guardianWake(), a.again, a.suspectWake(), a.streamWake(), a.touchWake()} {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
@@ -237,14 +241,14 @@ func (a *Agent) handle(ev Event) {
 	case Renewed:
 		a.renewed(ev)
 	case Acked:
-		a.guard.askedAt = 0
+		a.guard.answered(a.now)
 		a.deviceSeen(ev.DeviceFailed)
 		a.leaseEvent(lease.Acked{Seq: ev.Seq})
 		if a.lease.State() == lease.Held && a.phases.taking() {
 			a.reached(partArmed)
 		}
 	case GuardianAnswered:
-		a.guard.askedAt = 0
+		a.guard.answered(a.now)
 	case GuardianLost:
 		a.guardianLost()
 	case GuardianBack:

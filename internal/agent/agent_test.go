@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -283,5 +286,76 @@ func TestWhoTakesTheKeyPromisesNothing(t *testing.T) {
 	a.op, a.opRuns = Acquire{}, 7
 	if has[KeepPromise](a.Step(101*time.Second, time.Time{}, 0, FailsafeAsked{ID: 1, Name: "n1"})) {
 		t.Error("a member that asks for the leader key promised not to")
+	}
+}
+
+// The answer to the last write of the topology was lost, and with it the store:
+// whoever came with that write may find itself in the key, and race.
+func TestWhoMayBeInTheTopologyIsAskedForAPromise(t *testing.T) {
+	a, _ := leading(t)
+	a.settings.FailsafeMode = true
+	seen := func(topology ...string) *cluster.Object {
+		o := &cluster.Object{}
+		for _, name := range topology {
+			o.Set(name, "http://"+name)
+		}
+		return o
+	}
+	a.cfg.Identity.APIURL = "http://n1"
+	for _, name := range []string{"n2", "n3"} {
+		a.store.view.Members = append(a.store.view.Members, cluster.Member{Name: name, APIURL: "http://" + name})
+	}
+	asked := func() string {
+		a.out = nil
+		a.askFailsafe(a.store.view.Failsafe)
+		for _, e := range a.out {
+			if e, ok := e.(AskFailsafe); ok {
+				var names []string
+				for name := range e.Members.All() {
+					names = append(names, name)
+				}
+				slices.Sort(names)
+				return strings.Join(names, " ")
+			}
+		}
+		return "nobody"
+	}
+	a.store.view.Failsafe = seen("n1", "n2")
+	a.publishFailsafe(a.view())
+	a.published(Published{Key: cluster.KeyFailsafe, Err: errors.New("no answer")})
+	if got := asked(); got != "n2 n3" {
+		t.Errorf("asks %s, want n2 and n3, which may be in the key", got)
+	}
+	a.store.view.Members, a.store.view.Failsafe = a.store.view.Members[:1], seen("n1", "n2", "n3")
+	a.publishFailsafe(a.view()) // n3 has gone, and the key still has it
+	if got := asked(); got != "n2 n3" {
+		t.Errorf("asks %s, want n3 too, which the view shows in the key", got)
+	}
+	a.published(Published{Key: cluster.KeyFailsafe})
+	a.store.view.Failsafe = seen("n1", "n2")
+	a.publishFailsafe(a.view())
+	if got := asked(); got != "n2" {
+		t.Errorf("asks %s, want n2 alone", got)
+	}
+}
+
+func TestFrozenGuardianIsFoundWhileTheStoreIsAway(t *testing.T) {
+	for _, pause := range []bool{false, true} {
+		a, deadline := leading(t)
+		a.cfg.Guarded, a.settings.Pause = true, pause
+		a.Step(a.now, time.Time{}, 0, Acked{Seq: 1})
+		since := a.now
+		for a.now < deadline {
+			at := a.WakeAt()
+			if at <= a.now {
+				at = a.now + time.Millisecond
+			}
+			if has[ReplaceGuardian](a.Step(at, time.Time{}, 0, Timer{})) {
+				break
+			}
+		}
+		if took := a.now - since; took > a.settings.LoopWait+2*guardianPatience {
+			t.Errorf("pause %v: replaced after %s", pause, took)
+		}
 	}
 }

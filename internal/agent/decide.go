@@ -120,7 +120,7 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.FinishBootstrap:
 		a.operate(PublishCluster{Sysid: a.inst.Sysid, Condition: initializeCondition(v), Config: a.dynamic})
 	case ha.CancelBootstrap:
-		a.operate(DropInitialize{})
+		a.cancelBootstrap(v)
 	case ha.Clone:
 		a.start(ha.TaskClone, fmt.Sprintf("%s '%s'", sourceWord(v, d.From.Name), d.From.Name), d)
 	case ha.AcquireLeader:
@@ -193,6 +193,22 @@ func sourceWord(v *ha.View, name string) string {
 		return "leader"
 	}
 	return "replica"
+}
+
+// cancelBootstrap gives up the key that this node made, and then what it was for.
+//
+// What if the view is old, or we were so slow that another took the bootstrap over,
+// and published a cluster? Its key is not the one that we made, and stays: the
+// store looks at the version. Our own attempt is given up in any case.
+func (a *Agent) cancelBootstrap(v *ha.View) {
+	c := v.DCS.Cluster
+	older := c.Newest > 0 && c.Newest < a.initialized // the view, than our key
+	if i := c.Initialize; older || i != nil && i.Version == a.initialized {
+		a.operate(DropInitialize{dcs.IfVersion(a.initialized)})
+		return
+	}
+	a.log(ha.Info, "the initialize key is not the one that this node made; it stays as it is")
+	a.start(ha.TaskCancelBootstrap, "", ha.CancelBootstrap{})
 }
 
 func initializeCondition(v *ha.View) dcs.Condition {
@@ -369,7 +385,7 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 	switch op := op.(type) {
 	case TakeInitialize:
 		if ev.Err == nil {
-			a.boot = ha.Bootstrap{Mine: true}
+			a.boot, a.initialized = ha.Bootstrap{Mine: true}, ev.Version
 			a.last = nil
 		} else if dcs.Refused(ev.Err) {
 			a.log(ha.Info, "failed to acquire initialize lock")
@@ -397,7 +413,12 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 	case PublishCluster:
 		a.clusterPublished(ev)
 	case DropInitialize:
-		a.start(ha.TaskCancelBootstrap, "", ha.CancelBootstrap{})
+		// Otherwise the next view tells whether it was deleted: the key may have got our
+		// system identifier by a request whose answer was lost, and then our data is
+		// the cluster's.
+		if ev.Err == nil {
+			a.start(ha.TaskCancelBootstrap, "", ha.CancelBootstrap{})
+		}
 	}
 	if dcs.Refused(ev.Err) && a.again == 0 {
 		// The view that the decision was taken on is old: the newer one is on its

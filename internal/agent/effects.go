@@ -49,8 +49,9 @@ type Operation interface{ operation() }
 // TakeInitialize makes the empty initialize key, or takes an abandoned one over.
 type TakeInitialize struct{ Condition dcs.Condition }
 
-// DropInitialize deletes the initialize key after a failed bootstrap.
-type DropInitialize struct{}
+// DropInitialize deletes the initialize key after a failed bootstrap, if it is
+// still the one that this node made.
+type DropInitialize struct{ Condition dcs.Condition }
 
 // Acquire makes the leader key, or moves one of our own name to our session.
 type Acquire struct{ Reclaim *cluster.Leader }

@@ -111,6 +111,8 @@ type OperationEnded struct {
 	Err   error
 	Grant dcs.Grant // of an acquisition
 	Sent  ha.Instant
+	// Version is that of the key that [TakeInitialize] made.
+	Version cluster.Version
 }
 
 // Compared: a comparison of timelines has ended. Concluded is false when the

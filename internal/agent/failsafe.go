@@ -23,6 +23,9 @@ type failsafe struct {
 	// tenure is the newest leader key that was known when the promise was given; 0
 	// for none.
 	tenure cluster.Version
+	// written is the topology that was sent to the store last, until the view shows
+	// it: the store may have it or not.
+	written *cluster.Object
 }
 
 func (a *Agent) addFailsafe(v *ha.View) {
@@ -75,13 +78,17 @@ func (a *Agent) keepPromise(v *ha.View) {
 
 // askFailsafe begins a round of questions.
 func (a *Agent) askFailsafe(members *cluster.Object) {
+	f := &a.failsafe
 	others := &cluster.Object{}
-	for name, url := range members.All() {
-		if name != a.cfg.Name {
-			others.Set(name, url)
+	// Whoever finds itself in the key races when the lease has ended. So a member
+	// counts, too, if we wrote the key with it and never heard whether that happened.
+	for _, o := range []*cluster.Object{f.written, members} {
+		for name, url := range o.All() {
+			if name != a.cfg.Name {
+				others.Set(name, url)
+			}
 		}
 	}
-	f := &a.failsafe
 	a.opID++
 	f.round, f.asked = a.opID, a.now
 	id := &a.cfg.Identity
@@ -144,10 +151,14 @@ func (a *Agent) acquiring() bool {
 // publishFailsafe keeps the key `failsafe` current after a cycle under the lease.
 func (a *Agent) publishFailsafe(v *ha.View) {
 	a.failsafe.asked, a.failsafe.confirmed = 0, 0 // the store works
+	if cluster.Equal(a.failsafe.written, a.store.view.Failsafe) {
+		a.failsafe.written = nil
+	}
 	if a.duties.publishing[cluster.KeyFailsafe] {
 		return
 	}
 	if o, changed := ha.FailsafeKey(v, a.cfg.Identity.APIURL); changed {
+		a.failsafe.written = o
 		a.publish(cluster.KeyFailsafe, cluster.Compact(o))
 	}
 }

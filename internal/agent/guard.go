@@ -15,6 +15,7 @@ const guardianPatience = time.Second
 type guard struct {
 	promised  ha.Instant // when the next sign of life is due by our own word
 	askedAt   ha.Instant // since when an answer is awaited; 0: none is
+	heard     ha.Instant // when the last answer came
 	replacing bool
 	cycled    bool // a cycle was completed since the agent began
 	works     bool // it was told that we do our work
@@ -27,11 +28,19 @@ func (g *guard) asked(now ha.Instant) {
 	}
 }
 
-func (g *guard) wakeAt() ha.Instant {
-	if g.askedAt == 0 || g.replacing {
+func (g *guard) answered(now ha.Instant) { g.askedAt, g.heard = 0, now }
+
+func (a *Agent) guardianWake() ha.Instant {
+	g := &a.guard
+	switch {
+	case g.replacing:
 		return 0
+	case g.askedAt > 0:
+		return g.askedAt + guardianPatience
+	case a.cfg.Guarded && g.heard > 0 && a.lease.State() != lease.None:
+		return g.heard + a.settings.LoopWait + guardianPatience
 	}
-	return g.askedAt + guardianPatience
+	return 0
 }
 
 // watchGuardian gives signs of life, and replaces a guardian that gives none.
@@ -42,7 +51,10 @@ func (a *Agent) watchGuardian(ev Event) {
 	if !a.cfg.Guarded || a.ended {
 		return
 	}
-	if at := g.wakeAt(); at > 0 && a.now >= at {
+	if g.heard == 0 {
+		g.heard = a.now
+	}
+	if g.askedAt > 0 && !g.replacing && a.now >= g.askedAt+guardianPatience {
 		g.replacing, g.askedAt = true, 0
 		a.log(ha.Error, "the guardian does not answer; replacing it")
 		a.happened(ha.RecordGuardian, "frozen", "")
@@ -61,9 +73,10 @@ func (a *Agent) watchGuardian(ev Event) {
 	if !timer && next <= g.promised {
 		return
 	}
-	// Whoever waits for the acknowledgement of a deadline need not ask for another
-	// answer.
-	ask := timer && a.lease.State() == lease.None
+	// A leader hears of its guardian with every renewal. Not so while the store is
+	// away, nor in maintenance mode: a guardian that is frozen then would not be there
+	// at the deadline.
+	ask := timer && (a.lease.State() == lease.None || g.askedAt == 0 && a.now >= a.guardianWake())
 	if ask {
 		g.asked(a.now)
 		next = a.WakeAt()
@@ -97,7 +110,7 @@ func (a *Agent) guardianLost() {
 // guardianBack tells a new guardian what it has to enforce. Until it has
 // acknowledged that, no renewal counts.
 func (a *Agent) guardianBack() {
-	a.guard = guard{works: a.guard.works, cycled: a.guard.cycled}
+	a.guard = guard{works: a.guard.works, cycled: a.guard.cycled, heard: a.now}
 	a.log(ha.Info, "there is a guardian again")
 	a.happened(ha.RecordGuardian, "back", "")
 	a.emit(Alive{Next: signNow})

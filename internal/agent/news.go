@@ -4,6 +4,7 @@ package agent
 // them, and answers about the lease.
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -106,22 +107,26 @@ func (a *Agent) newerKey() bool {
 // or that asks for what this version cannot do, is not applied at all: the last
 // good one stays.
 func (a *Agent) configSeen(c *cluster.Cluster) {
-	floors := cluster.FloorsFor(c)
-	if c.Config == nil || c.Config.Doc.Len() == 0 || c.Config.Version == a.dynamicV && floors == a.floors {
+	if c.Config == nil || c.Config.Doc.Len() == 0 {
 		return
 	}
-	if floors != a.floors && floors == cluster.CommonFloors && a.settings.TTL < 20*time.Second {
-		a.log(ha.Warning, "a member without a guardian has joined ("+unguarded(c)+"): ttl below 20 s is safe only where every agent has one; the times are raised")
+	if floors := cluster.FloorsFor(c); c.Config.Version != a.dynamicV || floors != a.floors {
+		a.useConfig(c.Config, floors)
 	}
-	a.dynamicV, a.dynamicProblem, a.floors = c.Config.Version, "", floors
-	settings, warnings, err := cluster.ParseSettingsFor(c.Config.Doc, floors)
+	a.sayAdjusted(c)
+}
+
+func (a *Agent) useConfig(config *cluster.DynamicConfig, floors cluster.Floors) {
+	a.dynamicV, a.dynamicProblem, a.floors = config.Version, "", floors
+	a.adjusted = adjusted{}
+	settings, warnings, err := cluster.ParseSettingsFor(config.Doc, floors)
 	if err != nil {
 		a.dynamicProblem = "dynamic configuration: " + err.Error()
 		a.log(ha.Error, "Exception when setting dynamic_configuration: "+err.Error()+"; the previous one stays in force")
 		return
 	}
 	if a.cfg.Unsupported != nil {
-		if problems := a.cfg.Unsupported(c.Config.Doc); len(problems) > 0 {
+		if problems := a.cfg.Unsupported(config.Doc); len(problems) > 0 {
 			a.dynamicProblem = "dynamic configuration: " + strings.Join(problems, "; ")
 			for _, p := range problems {
 				a.log(ha.Error, "The dynamic configuration is not applied: "+p)
@@ -129,12 +134,43 @@ func (a *Agent) configSeen(c *cluster.Cluster) {
 			return
 		}
 	}
-	for _, w := range warnings {
-		a.log(ha.Warning, w)
+	a.adjusted = adjusted{unsaid: true, warnings: warnings, short: a.settings.TTL < time.Duration(cluster.CommonFloors.TTL)*time.Second}
+	if floors != cluster.GuardedFloors {
+		_, guarded, _ := cluster.ParseSettingsFor(config.Doc, cluster.GuardedFloors)
+		a.adjusted.raised = !slices.Equal(warnings, guarded)
 	}
-	a.dynamic = c.Config.Doc
+	a.dynamic = config.Doc
 	a.useSettings(settings)
 	a.emit(ApplyConfig{Doc: a.dynamic, Settings: settings})
+}
+
+// adjusted is what was made of the times of the dynamic configuration in force.
+type adjusted struct {
+	unsaid   bool
+	warnings []string
+	raised   bool // with a guardian beside every agent they would be shorter
+	short    bool // times that short were in force before
+}
+
+// sayAdjusted says, once for each configuration in force, which times are not
+// what the document asks for, and why. As long as no member is known the longer
+// times are in force; whether they stay is told by the first key, our own if need
+// be.
+func (a *Agent) sayAdjusted(c *cluster.Cluster) {
+	if !a.adjusted.unsaid || len(c.Members) == 0 {
+		return
+	}
+	a.adjusted.unsaid = false
+	if a.adjusted.raised {
+		what := "has no guardian"
+		if a.adjusted.short {
+			what = "without a guardian has joined"
+		}
+		a.log(ha.Warning, "a member "+what+" ("+unguarded(c)+"): ttl below 20 s is safe only where every agent has one; the times are raised")
+	}
+	for _, w := range a.adjusted.warnings {
+		a.log(ha.Warning, w)
+	}
 }
 
 func (a *Agent) useSettings(s cluster.Settings) {

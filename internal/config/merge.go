@@ -15,7 +15,8 @@ import (
 type Merged struct {
 	Settings   cluster.Settings
 	Postgresql Postgresql
-	// Warnings are to be logged as they are.
+	// Warnings are to be logged as they are. What happens to the times is not among
+	// them: that depends on the members, and the agent says it when it knows them.
 	Warnings []string
 }
 
@@ -27,11 +28,11 @@ var localOnly = []string{"connect_address", "proxy_address", "listen", "config_d
 // error the whole document must be ignored, and the one before it stays in
 // force. Refusing what is not supported ([Unsupported]) is up to the caller.
 func Merge(local *Config, dynamic *cluster.Object) (*Merged, error) {
-	settings, warnings, err := cluster.ParseSettings(dynamic)
+	settings, _, err := cluster.ParseSettings(dynamic)
 	if err != nil {
 		return nil, fmt.Errorf("dynamic configuration: %w", err)
 	}
-	m := &Merged{Settings: settings, Warnings: warnings}
+	m := &Merged{Settings: settings}
 	section := &cluster.Object{}
 	theirs := dynamic.Value("postgresql")
 	if _, ok := theirs.(*cluster.Object); !ok && cluster.Truthy(theirs) {

@@ -39,7 +39,8 @@ func (a *app) wouldAsk(m *cluster.Member, method, path string, body *cluster.Obj
 
 // dryRun is the end of a dry run of edit-config: the changes were shown.
 func (e *configEditor) dryRun(doc *cluster.Object) error {
-	_, warnings, err := cluster.ParseSettings(doc)
+	// What the members do not allow was refused before.
+	_, warnings, err := cluster.ParseSettingsFor(doc, cluster.GuardedFloors)
 	if err != nil {
 		return fmt.Errorf("the agents would ignore this configuration: %w", err)
 	}

@@ -70,6 +70,7 @@ func (n *node) refused(doc *cluster.Object) []string {
 // PostgreSQL in the background. The document was judged by the agent already.
 func (n *node) applyConfig(e agent.ApplyConfig) {
 	n.store.SetTimes(dcs.Times{TTL: e.Settings.TTL, LoopWait: e.Settings.LoopWait, RetryTimeout: e.Settings.RetryTimeout})
+	n.sayShortage(e.Settings.TTL, e.Settings.LoopWait)
 	cfg := n.cfg.Load()
 	m, err := config.Merge(cfg, e.Doc)
 	if err != nil {
@@ -196,6 +197,7 @@ func (n *node) reloadLocal() error {
 	}
 	n.reloadAPI(cfg)
 	n.cfg.Store(cfg)
+	n.sayShortage(n.settings().TTL, n.settings().LoopWait)
 	n.logs.Reload(cfg.Log)
 	n.pg.SetSettings(instanceSettings(cfg, &m.Postgresql))
 	return nil

@@ -254,7 +254,9 @@ func (n *node) cleanUpBootstrap(acfg *agent.Config) error {
 			return err
 		}
 	}
-	acfg.Bootstrapping = c.Initialize != nil && c.Initialize.Value == ""
+	if c.Initialize != nil && c.Initialize.Value == "" {
+		acfg.Bootstrapping = c.Initialize.Version
+	}
 	return n.journal.Clear()
 }
 

@@ -51,9 +51,9 @@ func (n *node) operate(e agent.Operate) {
 	end := agent.OperationEnded{ID: e.ID, Sent: guardian.Now()}
 	switch op := e.Op.(type) {
 	case agent.TakeInitialize:
-		_, end.Err = n.store.Put(ctx, cluster.KeyInitialize, nil, op.Condition)
+		end.Version, end.Err = n.store.Put(ctx, cluster.KeyInitialize, nil, op.Condition)
 	case agent.DropInitialize:
-		end.Err = n.store.Delete(ctx, cluster.KeyInitialize, dcs.Any())
+		end.Err = n.store.Delete(ctx, cluster.KeyInitialize, op.Condition)
 	case agent.Acquire:
 		if c := n.snapshot.Load().Cluster; c != nil {
 			n.meters.acquiring(c.Failover)

@@ -177,7 +177,9 @@ func (p *agentProc) cleanUpBootstrap(cfg *agent.Config, begin func()) {
 			return
 		}
 		m.disk = disk{} // moved aside
-		cfg.Bootstrapping = there && e.value == ""
+		if there && e.value == "" {
+			cfg.Bootstrapping = e.version
+		}
 		m.journal = ""
 		begin()
 	})

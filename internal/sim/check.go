@@ -97,15 +97,23 @@ func (w *World) checkKey(m *machine) {
 }
 
 // checkPromises: a primary that goes on although the store has given its key away
-// does so by promises, and each of them ends after its deadline.
+// does so by promises of everybody who might race, and each of them ends after its
+// deadline.
 func (w *World) checkPromises(m *machine) {
 	if !w.opts.Failsafe || w.line == nil || w.excused(m) || m.guard == nil || m.guard.policy.Armed() == nil || w.store.leader() != "" {
 		return
 	}
 	end := m.trueTime(m.guard.policy.Armed().Deadline)
+	mayRace := w.topology()
 	for _, o := range w.machines {
 		p := o.promise
-		if o == m || !o.up || p == nil || p.boot != o.boots || p.Name != m.name || w.now-o.soundAt < 5*time.Second && o.agent == nil {
+		if o == m || !o.up || !mayRace(o) {
+			continue
+		}
+		if (p == nil || p.Name != m.name) && o.agent != nil && o.agent.ready {
+			w.violate("promises cover the deadline", "%s may write until %s, and %s, which may race, has promised it nothing", m.name, end, o.name)
+		}
+		if p == nil || p.boot != o.boots || p.Name != m.name || w.now-o.soundAt < 5*time.Second && o.agent == nil {
 			continue
 		}
 		if o.trueTime(p.Until) < end {
@@ -174,7 +182,11 @@ func (w *World) leaderMade(m *machine) {
 	}
 	// A rival that was fit and in reach for a while, and has stood still ahead of us
 	// just as long, must have been heard.
+	mayRace := w.topology()
 	for _, r := range w.machines {
+		if w.opts.Failsafe && !mayRace(r) {
+			continue // decided so: see ha.healthiest
+		}
 		if r == m || !w.soundFor(r, 6*time.Second) || !w.soundFor(m, 6*time.Second) || r.name == w.opts.NoFailover || !r.pg.recovery {
 			continue
 		}

@@ -371,25 +371,32 @@ func (c *client) touch(value string, done func(error)) {
 }
 
 func (c *client) put(key, value string, cond dcs.Condition, done func(error)) {
+	c.putVersion(key, value, cond, func(_ cluster.Version, err error) { done(err) })
+}
+
+// putVersion is put, and tells the version that it made.
+func (c *client) putVersion(key, value string, cond dcs.Condition, done func(cluster.Version, error)) {
+	var made cluster.Version
 	c.call(c.p.budget(), func(a attempt) (dcs.Grant, error) {
 		if err := c.s.check(key, cond); err != nil {
 			return dcs.Grant{}, err
 		}
-		c.s.write(key, value, "")
+		made = c.s.write(key, value, "").version
 		return dcs.Grant{}, nil
 	}, func(_ dcs.Grant, err error) {
 		if err == nil {
 			c.own(key)
 		}
-		done(err)
+		done(made, err)
 	})
 }
 
-func (c *client) remove(key string, done func(error)) {
+func (c *client) remove(key string, cond dcs.Condition, done func(error)) {
 	c.call(c.p.budget(), func(attempt) (dcs.Grant, error) {
-		if _, ok := c.s.keys[key]; ok {
-			c.s.remove(key)
+		if err := c.s.check(key, cond); err != nil {
+			return dcs.Grant{}, err
 		}
+		c.s.remove(key)
 		return dcs.Grant{}, nil
 	}, func(_ dcs.Grant, err error) { done(err) })
 }

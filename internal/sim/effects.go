@@ -83,9 +83,12 @@ func (p *agentProc) operate(e agent.Operate) {
 	plain := func(err error) { done(dcs.Grant{}, err) }
 	switch op := e.Op.(type) {
 	case agent.TakeInitialize:
-		p.c.put(cluster.KeyInitialize, "", op.Condition, plain)
+		p.c.putVersion(cluster.KeyInitialize, "", op.Condition, func(v cluster.Version, err error) {
+			end.Version = v
+			plain(err)
+		})
 	case agent.DropInitialize:
-		p.c.remove(cluster.KeyInitialize, plain)
+		p.c.remove(cluster.KeyInitialize, op.Condition, plain)
 	case agent.Acquire:
 		if op.Reclaim != nil {
 			p.c.reclaim(*op.Reclaim, done)

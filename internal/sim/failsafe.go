@@ -160,6 +160,21 @@ func (w *World) checkPromised(m *machine) {
 	w.violate("promises are kept", "%s took the leader key, and had promised %s not to until %s, now %s", m.name, p.Name, p.Until, m.boottime())
 }
 
+// topology tells who is in the key of failsafe mode: whom a primary without the
+// store asks for a promise, and who races when the leader key is gone. Nobody
+// else does either.
+func (w *World) topology() func(*machine) bool {
+	if text := w.store.keys[cluster.KeyFailsafe].value; text != w.failsafe.text || w.failsafe.members == nil {
+		var b cluster.Builder
+		b.Add(cluster.KeyFailsafe, []byte(text), 1, 1, "")
+		w.failsafe.text, w.failsafe.members = text, b.Cluster().Failsafe
+	}
+	return func(m *machine) bool {
+		_, in := w.failsafe.members.Get(m.name)
+		return in
+	}
+}
+
 // leaseEndedInOutage: while the store is away and every member of the topology
 // is well and in reach, failsafe mode keeps the primary.
 func (w *World) leaseEndedInOutage(p *agentProc) {
@@ -168,11 +183,9 @@ func (w *World) leaseEndedInOutage(p *agentProc) {
 	if !o.Failsafe || !w.store.down || o.Loss > 0 || w.line == nil {
 		return
 	}
-	var b cluster.Builder
-	b.Add(cluster.KeyFailsafe, []byte(w.store.keys[cluster.KeyFailsafe].value), 1, 1, "")
-	topology := b.Cluster().Failsafe
+	mayRace := w.topology()
 	for i, m := range w.machines {
-		if _, in := topology.Get(m.name); !in || !m.up || m.frozen || w.now-m.hurtAt < 2*ttl || m.agent == nil || m.agent.frozen || w.now-m.agent.since < 2*ttl ||
+		if !mayRace(m) || !m.up || m.frozen || w.now-m.hurtAt < 2*ttl || m.agent == nil || m.agent.frozen || w.now-m.agent.since < 2*ttl ||
 			m.pg == nil || !m.pg.ready || w.now-m.pg.readyAt < 2*ttl || m.guard == nil || m.guard.frozen {
 			return
 		}

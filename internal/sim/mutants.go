@@ -243,7 +243,7 @@ func init() {
 				}
 				return o
 			}},
-		{Name: "health checks ignore the demotion", Seed: 4, Breaks: "the lock's deadline is shown while PostgreSQL is being stopped",
+		{Name: "health checks ignore the demotion", Seed: 6, Breaks: "the lock's deadline is shown while PostgreSQL is being stopped",
 			Invariant: "health checks follow the lock", Shape: three},
 		{Name: "half-made clone kept", Seed: 1, Breaks: "an interrupted base backup is not cleaned away",
 			Invariant: "half-made folder", Shape: scripted(append([]Step{{At: 60 * sec, Kind: "disk lost", Role: "replica", For: sec}},

@@ -115,6 +115,9 @@ func TestFoundSeedsHold(t *testing.T) {
 		{20011, "a replica that held the key was killed by its guardian when the lease ended"},
 		{10232, "a reclaimed key was taken for an announced promotion"},
 		{3082, "a rewind that never began was never tried again"},
+		{29924600011, "nobody led, because a member on an old timeline had more WAL"},
+		{29924800035, "a guardian that froze while the store was away was not replaced"},
+		{29923486041, "a watchdog reset a machine whose guardian had only stood still for a while"},
 	} {
 		t.Run(x.what, func(t *testing.T) {
 			t.Parallel()

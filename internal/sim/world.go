@@ -45,6 +45,10 @@ type World struct {
 	Stats      Stats
 	mutants    *Mutant
 	stale      map[string]any // state of mutants
+	failsafe   struct {       // the key of failsafe mode as it was read last
+		text    string
+		members *cluster.Object
+	}
 }
 
 // Stats are what a history has seen.

@@ -21,6 +21,10 @@ type Instant = lease.Instant
 // When the store is away the primary may go on until its deadline. The last
 // keepalive is therefore given as late as it may be: the owner, who is alive, kills
 // PostgreSQL at the deadline, and the device must not reset the machine before.
+//
+// An owner that stood still at that moment, and goes on later, is alive again and
+// will do the same; but with the usual time-out no keepalive would be safe any
+// more. It is then given with the longest that is: see [Feeder.Missed].
 type Feeder struct {
 	fed      Instant // when the last keepalive was given, 0 for never
 	deadline Instant // in force then
@@ -39,6 +43,18 @@ func (f *Feeder) Due(now, deadline Instant, ttl, timeout time.Duration) (due boo
 	}
 	next := f.next(f.fed, last, timeout)
 	return next > 0 && now >= next, f.next(now, last, timeout)
+}
+
+// Missed tells that the last keepalive for the deadline was not given when it
+// should have been: the device would reset the machine although there is time
+// for another one, with a shorter time-out.
+//
+// What if we are wrong, and its owner stops again right afterwards? The reset then
+// comes later than it would have, but before the lease ends, as ever: nobody else
+// can have been promoted. Not to give it costs a machine whose guardian lives, and
+// would have killed PostgreSQL alone, or nothing had the store come back.
+func (f *Feeder) Missed(now, deadline Instant, ttl, timeout time.Duration) bool {
+	return f.fed > 0 && now > latest(deadline, ttl, timeout) && f.fed+timeout < safeEnd(deadline, ttl)-wakeLate
 }
 
 // Fed notes a keepalive, given at now for that deadline.

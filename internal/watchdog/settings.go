@@ -52,4 +52,23 @@ func (s Settings) noRoom(ttl time.Duration) string {
 	return fmt.Sprintf("Watchdog not supported because leader TTL %d is less than 2x loop_wait %d", seconds(ttl), seconds(s.LoopWait))
 }
 
+// Shortage tells an operator that a required device has no room under these
+// times, so that the node must not lead, and what to do about it; "" if it has.
+func (s Settings) Shortage(ttl time.Duration) string {
+	if s.Mode != Required || s.noRoom(ttl) == "" {
+		return ""
+	}
+	turn := max(seconds(s.LoopWait), 1)
+	left, least, way := fmt.Sprintf("ttl %d less watchdog.safety_margin %d", seconds(ttl), s.SafetyMargin), s.SafetyMargin+turn, ""
+	half := Settings{SafetyMargin: -1, LoopWait: s.LoopWait}
+	switch {
+	case s.SafetyMargin == -1:
+		left, least = fmt.Sprintf("half of ttl %d", seconds(ttl)), 2*turn
+	case half.noRoom(ttl) == "":
+		way = ", or set watchdog.safety_margin to -1 (half of ttl)"
+	}
+	return fmt.Sprintf("watchdog.mode is required, and %s leaves the device less than loop_wait %d: this node must not lead, and gives the leader key up if it has it; raise ttl to %d at least%s",
+		left, seconds(s.LoopWait), least, way)
+}
+
 func seconds(d time.Duration) int { return int(d / time.Second) }

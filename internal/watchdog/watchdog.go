@@ -85,8 +85,11 @@ func (w *Watchdog) Tend(now Instant, g *Guarded) {
 	if w.dev == nil {
 		return
 	}
-	if g.Deadline > w.feeder.deadline {
+	switch {
+	case g.Deadline > w.feeder.deadline:
 		w.fit(now, g)
+	case w.feeder.Missed(now, g.Deadline, g.TTL, w.timeout):
+		w.catchUp(now, g)
 	}
 	due, again := w.feeder.Due(now, g.Deadline, g.TTL, w.timeout)
 	w.again = again
@@ -106,22 +109,42 @@ func (w *Watchdog) feed(now, deadline Instant) {
 // fit sets the time-out for the renewal that moved the deadline: the usual one,
 // or what is left when the renewal was slow, so that the device can be fed
 // without putting the reset off beyond the end of the lease.
-func (w *Watchdog) fit(now Instant, g *Guarded) {
+//
+// It tells whether it set one, which is a keepalive.
+func (w *Watchdog) fit(now Instant, g *Guarded) (set bool) {
 	if !w.dev.CanSetTimeout() {
-		return
+		return false
 	}
 	asked := g.Settings.Timeout(g.TTL)
 	timeout := fitting(now, g, asked)
 	// A device that takes longer steps than ours has what was asked for already.
 	if timeout < time.Second || timeout == w.timeout || timeout == asked && w.timeout > asked {
-		return
+		return false
 	}
 	got, err := setTimeout(w.dev, timeout)
 	if err != nil {
 		w.complain(slog.LevelWarn, "watchdog device "+g.Settings.Device, err)
-		return
+		return true
 	}
 	w.timeout = got
+	return true
+}
+
+// catchUp gives the keepalive that was missed while its owner stood still, with a
+// time-out that ends before the lease does. The one planned after it is the last.
+func (w *Watchdog) catchUp(now Instant, g *Guarded) {
+	if w.timeout > g.Settings.Timeout(g.TTL) {
+		// It takes longer steps than ours. Set to a shorter time-out it may take one
+		// that is too long, and the setting is a keepalive: better a reset too early.
+		return
+	}
+	if !w.fit(now, g) {
+		return
+	}
+	w.feeder.Fed(now, g.Deadline) // by the setting; should it be longer than was asked for, it must not happen again
+	if now <= latest(g.Deadline, g.TTL, w.timeout) {
+		w.feed(now, g.Deadline)
+	}
 }
 
 // fitting is the longest time-out, at most the one asked for, with which a

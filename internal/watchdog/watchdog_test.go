@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tamada/internal/ha/lease"
 )
 
 // fake is the kernel's side: a timer that is started by opening, and resets the
@@ -202,6 +204,80 @@ func TestALateOpeningAndASlowRenewalGetAShorterTimeout(t *testing.T) {
 	}
 }
 
+// An owner that stood still when the last keepalive for the deadline was due
+// makes up for it: the reset comes after it has fenced, and before the lease ends,
+// whenever it goes on and if it stops again. Found by the simulation.
+func TestAKeepaliveMissedStandingStillIsMadeUpFor(t *testing.T) {
+	for _, terms := range []struct {
+		ttl, loopWait time.Duration
+		margin        int
+	}{{30 * time.Second, 10 * time.Second, 5}, {30 * time.Second, 10 * time.Second, -1}, {20 * time.Second, 5 * time.Second, 5}, {5 * time.Second, time.Second, -1}} {
+		for stood := 100 * time.Millisecond; stood < terms.ttl; stood += 37 * time.Millisecond {
+			f, w, _, now := newFake(&fake{})
+			s := Settings{Mode: Required, Device: "/dev/watchdog", SafetyMargin: terms.margin, LoopWait: terms.loopWait}
+			sent := *now
+			g := &Guarded{Deadline: sent + terms.ttl - lease.Margin(terms.ttl), TTL: terms.ttl, Settings: s}
+			end, fenced := sent+terms.ttl, g.Deadline+500*time.Millisecond
+			w.Tend(*now, g)
+			// It is due to give the keepalive after which there is no other, and stands still.
+			for w.WakeAt() > 0 && w.WakeAt() < latest(g.Deadline, g.TTL, w.timeout)-wakeLate {
+				*now = w.WakeAt()
+				w.Tend(*now, g)
+			}
+			*now = max(*now, w.WakeAt()) + stood
+			if *now >= min(g.Deadline, f.resetAt) || safeEnd(g.Deadline, g.TTL)-*now < time.Second {
+				break // the device has acted, or it goes on and fences, or no time-out is short enough
+			}
+			w.Tend(*now, g)
+			if f.resetAt > end {
+				t.Fatalf("ttl %s, margin %d, stood for %s, stops again: reset %s after the end of the lease", terms.ttl, terms.margin, stood, f.resetAt-end)
+			}
+			for w.WakeAt() > 0 && w.WakeAt() < f.resetAt {
+				*now = w.WakeAt()
+				w.Tend(*now, g)
+				if f.resetAt > end {
+					t.Fatalf("ttl %s, margin %d, stood for %s: reset %s after the end of the lease", terms.ttl, terms.margin, stood, f.resetAt-end)
+				}
+			}
+			if f.resetAt < fenced {
+				t.Fatalf("ttl %s, margin %d, stood for %s until %s before its deadline: reset %s before it has fenced",
+					terms.ttl, terms.margin, stood, g.Deadline-*now, fenced-f.resetAt)
+			}
+		}
+	}
+}
+
+// A device of whose steps nobody knows could be set too long.
+func TestADeviceThatTakesLongerStepsIsNotSetToMakeUpForAKeepalive(t *testing.T) {
+	f, w, _, now := newFake(&fake{least: 26 * time.Second})
+	g := renewed(*now, settings(Automatic))
+	w.Tend(*now, g)
+	f.took()
+	*now += 10 * time.Second
+	w.Tend(*now, g)
+	if got := f.took(); got != "" {
+		t.Errorf("%s; it resets at %s, the lease ends at %s", got, f.resetAt, g.Deadline+3*time.Second)
+	}
+}
+
+// One that was not known to takes it for a keepalive, once.
+func TestADeviceThatCannotBeSetLowEnoughMakesUpOnce(t *testing.T) {
+	for _, least := range []time.Duration{22 * time.Second, 25 * time.Second} {
+		f, w, _, now := newFake(&fake{least: least})
+		g := renewed(*now, settings(Automatic))
+		w.Tend(*now, g)
+		f.took()
+		*now += 10 * time.Second
+		for range 30 {
+			w.Tend(*now, g)
+			*now += 500 * time.Millisecond
+		}
+		if got := f.took(); got != "timeout 19s" {
+			t.Errorf("least %s: %s", least, got)
+		}
+	}
+}
+
 func TestRequiredFailsWhenTheLeaseEndsBeforeTheDeviceCouldAct(t *testing.T) {
 	f, w, _, now := newFake(&fake{})
 	w.Tend(*now, renewed(*now-29*time.Second, settings(Required)))
@@ -249,6 +325,52 @@ func TestChangesOfTheConfiguration(t *testing.T) {
 	w.Tend(*now, renewed(*now, s))
 	if got := f.took(); got != "disable" {
 		t.Errorf("off: %s", got)
+	}
+}
+
+// The dynamic configuration makes the lease too short for a device that is
+// required, and gives it room again.
+func TestARequiredDeviceFailsWhileTheLeaseLeavesItNoRoom(t *testing.T) {
+	f, w, _, now := newFake(&fake{})
+	s := settings(Required)
+	w.Tend(*now, renewed(*now, s))
+	f.took()
+	s.LoopWait = time.Second
+	for range 2 {
+		*now += time.Second
+		w.Tend(*now, &Guarded{Deadline: *now + 4*time.Second, TTL: 5 * time.Second, Settings: s})
+		if got := f.took(); w.Status() != Failed || w.InUse() || f.resetAt != 0 || got != "disable" && got != "" {
+			t.Errorf("no room: status %q, %s", w.Status(), got)
+		}
+	}
+	*now += time.Second
+	w.Tend(*now, &Guarded{Deadline: *now + 6*time.Second, TTL: 7 * time.Second, Settings: s})
+	if got := f.took(); w.Status() != Fine || got != "open /dev/watchdog, timeout 2s, keepalive" {
+		t.Errorf("room again: status %q, %s", w.Status(), got)
+	}
+}
+
+func TestShortageSaysWhatToDo(t *testing.T) {
+	for _, x := range []struct {
+		mode          Mode
+		margin        int
+		ttl, loopWait time.Duration
+		says          string
+	}{
+		{Required, 5, 30 * time.Second, 10 * time.Second, ""},
+		{Automatic, 5, 5 * time.Second, time.Second, ""},
+		{Required, -1, 5 * time.Second, time.Second, ""},
+		{Required, 5, 5 * time.Second, time.Second, "watchdog.mode is required, and ttl 5 less watchdog.safety_margin 5 leaves the device less than loop_wait 1: " +
+			"this node must not lead, and gives the leader key up if it has it; raise ttl to 6 at least, or set watchdog.safety_margin to -1 (half of ttl)"},
+		{Required, 10, 20 * time.Second, 12 * time.Second, "watchdog.mode is required, and ttl 20 less watchdog.safety_margin 10 leaves the device less than loop_wait 12: " +
+			"this node must not lead, and gives the leader key up if it has it; raise ttl to 22 at least"},
+		{Required, -1, 20 * time.Second, 12 * time.Second, "watchdog.mode is required, and half of ttl 20 leaves the device less than loop_wait 12: " +
+			"this node must not lead, and gives the leader key up if it has it; raise ttl to 24 at least"},
+	} {
+		s := Settings{Mode: x.mode, SafetyMargin: x.margin, LoopWait: x.loopWait}
+		if got := s.Shortage(x.ttl); got != x.says {
+			t.Errorf("%+v with ttl %s:\n%s\nwant\n%s", s, x.ttl, got, x.says)
+		}
 	}
 }
 

@@ -202,6 +202,38 @@ func TestNodeWithoutARequiredWatchdogDoesNotLead(t *testing.T) {
 	})
 }
 
+// The dynamic configuration makes the lease too short for the devices that every
+// node requires: nobody may lead, and every node says why and what helps.
+func TestLeaseTooShortForARequiredWatchdogLeavesNobodyToLead(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t)
+	pipes := map[string]*pipe{}
+	old := c.bringUp(2, guarded, func(n *node) { pipes[n.name] = watchdogPipe(n, "required") })
+	shortage := "ERROR: watchdog.mode is required, and ttl 5 less watchdog.safety_margin 5 leaves the device less than loop_wait 1: this node must not lead"
+	old.patch(`{"ttl": 5, "loop_wait": 1, "retry_timeout": 1}`)
+	for _, n := range c.nodes {
+		c.eventually(patience, n.name+" says so", func() (bool, string) { return strings.Contains(n.logSince(0), shortage), n.logSince(0) })
+	}
+	c.eventually(patience, "the leader gives way", func() (bool, string) {
+		log := old.logSince(0)
+		return c.leaderKey() == "" && strings.Contains(log, "Demoting self because watchdog could not be activated"), log
+	})
+	if p := pipes[old.name]; !p.closed() {
+		p.wait("disabled by the demotion", func(string) bool { return p.closed() })
+	}
+	c.quietFor(10*time.Second, "nobody leads", func() (bool, string) { return c.leaderKey() == "", c.leaderKey() })
+	for _, n := range c.nodes {
+		if count := strings.Count(n.logSince(0), shortage); count != 1 {
+			t.Errorf("%s says it %d times, want once:\n%s", n.name, count, n.logSince(0))
+		}
+	}
+
+	c.nodes[1].patch(`{"ttl": 20}`)
+	leader := c.waitAnyLeader()
+	c.waitHealthy(patience, leader)
+	pipes[leader.name].wait("in use again", func(text string) bool { return strings.Contains(text, "timeout=15\n1") && !pipes[leader.name].closed() })
+}
+
 func TestAgentAloneFeedsTheWatchdogItself(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)

@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) Factory) {
 		test func(*suite)
 	}{
 		{"put and delete happen only under their condition", conditions},
+		{"a node alone does not delete another's initialize key", initializeKey},
 		{"of many that acquire one wins", acquireRace},
 		{"renewal proves exactly our hold and never creates", renewal},
 		{"release deletes exactly our hold", release},

@@ -57,6 +57,37 @@ func conditions(s *suite) {
 	}
 }
 
+// initializeKey: of two that bootstrap, one after the other had been slow, the
+// first can only give up what it made itself.
+func initializeKey(s *suite) {
+	a, b := s.open("a"), s.open("b")
+	alone := func(v cluster.Version) {
+		s.Helper()
+		s.want(a.Delete(s.call(), cluster.KeyInitialize, dcs.IfVersion(v)), dcs.ErrConflict, "delete of what another made")
+	}
+	own := s.put(a, cluster.KeyInitialize, "", dcs.IfAbsent())
+	taken := s.put(b, cluster.KeyInitialize, "", dcs.IfVersion(own))
+	if taken == own {
+		s.Fatalf("the same value written again has the same version %d", own)
+	}
+	alone(own)
+	s.put(b, cluster.KeyInitialize, "7000000000000000001", dcs.IfVersion(taken))
+	alone(own)
+	alone(taken)
+	if i := s.load(a).Initialize; i == nil || i.Value != "7000000000000000001" {
+		s.Fatalf("initialize is %+v, want what the other published", i)
+	}
+	if err := b.Delete(s.call(), cluster.KeyInitialize, dcs.Any()); err != nil {
+		s.Fatal(err)
+	}
+	alone(own)
+	again := s.put(b, cluster.KeyInitialize, "", dcs.IfAbsent())
+	alone(own)
+	if err := b.Delete(s.call(), cluster.KeyInitialize, dcs.IfVersion(again)); err != nil {
+		s.Fatalf("delete of our own: %v", err)
+	}
+}
+
 func touch(s *suite) {
 	a, b := s.open("a"), s.open("b")
 	v := s.watch(b)

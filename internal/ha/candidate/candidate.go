@@ -112,6 +112,11 @@ func (v *Verdict) against(self Self, a Answer, rules Rules) bool {
 	case a.Primary:
 		v.note(true, "Primary (%s) is still alive", a.Name)
 		return false
+	case rules.CheckTimeline && a.Timeline > 0 && a.Timeline < rules.ClusterTimeline:
+		// By the same rule it does not race. Its position is one of a history that the
+		// cluster has left: were it to keep us back, nobody would ever lead.
+		v.note(false, "Timeline %d of member %s is behind the cluster timeline %d: its wal position does not count", a.Timeline, a.Name, rules.ClusterTimeline)
+		return true
 	case a.LSN > self.LSN:
 		v.note(false, "Wal position of %s is ahead of my wal position", a.Name)
 		v.AheadOfUs = a.Name
