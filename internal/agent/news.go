@@ -4,6 +4,7 @@ package agent
 // them, and answers about the lease.
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -100,7 +101,7 @@ func (a *Agent) checkTenure(c *cluster.Cluster) {
 func (a *Agent) newerKey() bool {
 	c := a.store.view
 	return a.lease.State() != lease.None && c != nil && c.Leader != nil && c.Leader.Name == a.cfg.Name &&
-		c.Leader.Created > a.hold.Created && c.Leader.Session != a.hold.Session
+		c.Leader.Created > a.hold.Created && (c.Leader.Session != a.hold.Session || a.lease.KeyGone())
 }
 
 // configSeen puts a new dynamic configuration in force. One that cannot be read,
@@ -219,7 +220,10 @@ func (a *Agent) renewed(ev Renewed) {
 		a.storeAnswered(&a.store.renewErr)
 		a.log(ha.Error, "failed to update leader lock: "+ev.Err.Error())
 		a.happened(ha.RecordStore, "refused", "renewal of the lease: "+ev.Err.Error())
-		a.leaseEvent(lease.Refused{Attempt: ev.Attempt, ByOther: !isAbsent(ev.Err)})
+		// A key of our own that we do not know is taken over as soon as the view shows
+		// it ([Agent.newerKey]): nobody else can have led, and our deadline still holds.
+		other := !isAbsent(ev.Err) && !errors.Is(ev.Err, dcs.ErrOtherTenure)
+		a.leaseEvent(lease.Refused{Attempt: ev.Attempt, ByOther: other})
 	default:
 		if a.store.renewErr == "" {
 			a.log(ha.Error, "Error communicating with DCS: renewal of the lease: "+ev.Err.Error())

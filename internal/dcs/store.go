@@ -3,6 +3,7 @@ package dcs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"tamada/internal/cluster"
@@ -15,10 +16,23 @@ var (
 	// ErrHeld: the leader key belongs to another holder, or to another lease of
 	// ours.
 	ErrHeld = errors.New("the leader key is held by another")
+	// ErrOtherTenure is an ErrHeld: the key has the name of this member, but is not
+	// the one that it knows. An agent that ended before it heard the answer may
+	// have made it.
+	ErrOtherTenure = fmt.Errorf("%w tenure of this member", ErrHeld)
 	// ErrAbsent: there is no leader key (renewal and release never create one), or
 	// the lease that carried it is gone.
 	ErrAbsent = errors.New("the leader key does not exist")
 )
+
+// Held is the refusal for a leader key that names holder, which is not the one
+// that the member me asked for.
+func Held(holder, me string) error {
+	if holder == me {
+		return ErrOtherTenure
+	}
+	return fmt.Errorf("%w: %s", ErrHeld, holder)
+}
 
 // Refused tells whether an error is a definite refusal and not an outage.
 func Refused(err error) bool {

@@ -230,7 +230,7 @@ func (c *client) acquire(done func(dcs.Grant, error)) {
 			if a.n > 0 && e.value == c.p.m.name && e.session == x.id {
 				return c.grant(x, e, a.term), nil
 			}
-			return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, e.value)
+			return dcs.Grant{}, dcs.Held(e.value, c.p.m.name)
 		}
 		e := c.s.write(cluster.KeyLeader, c.p.m.name, x.id)
 		c.s.w.leaderMade(c.p.m)
@@ -254,7 +254,7 @@ func (c *client) reclaim(seen cluster.Leader, done func(dcs.Grant, error)) {
 		case a.n > 0 && e.value == c.p.m.name && e.session == x.id && e.created == seen.Created:
 			return c.grant(x, e, a.term), nil
 		case e.value != c.p.m.name || e.version != seen.Version || e.created != seen.Created:
-			return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, e.value)
+			return dcs.Grant{}, dcs.Held(e.value, c.p.m.name)
 		}
 		e = c.s.write(cluster.KeyLeader, c.p.m.name, x.id)
 		return c.grant(x, e, a.term), nil
@@ -278,7 +278,7 @@ func (c *client) renew(timeout time.Duration, h dcs.Hold, done func(dcs.Grant, e
 		}
 		mine := e.value == c.p.m.name && e.session == h.Session && e.created == h.Created
 		if !mine {
-			return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, e.value)
+			return dcs.Grant{}, dcs.Held(e.value, c.p.m.name)
 		}
 		return c.grant(x, e, s.term), nil
 	}
@@ -306,7 +306,7 @@ func (c *client) renew(timeout time.Duration, h dcs.Hold, done func(dcs.Grant, e
 		x := s.sessions[h.Session]
 		if x == nil {
 			if _, ok := s.keys[cluster.KeyLeader]; ok {
-				return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, s.leader())
+				return dcs.Grant{}, dcs.Held(s.leader(), c.p.m.name)
 			}
 			return dcs.Grant{}, dcs.ErrAbsent
 		}
@@ -338,7 +338,7 @@ func (c *client) release(h dcs.Hold, status []byte, done func(error)) {
 		case !ok:
 			return dcs.Grant{}, dcs.ErrAbsent
 		}
-		return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, e.value)
+		return dcs.Grant{}, dcs.Held(e.value, c.p.m.name)
 	}, func(_ dcs.Grant, err error) {
 		if err == nil {
 			c.own(cluster.KeyLeader)

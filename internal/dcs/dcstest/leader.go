@@ -71,10 +71,13 @@ func renewal(s *suite) {
 	}
 	_, err = b.Renew(s.call(), g.Hold)
 	s.want(err, dcs.ErrHeld, "another member renews with our hold")
+	if errors.Is(err, dcs.ErrOtherTenure) {
+		s.Fatalf("to another member the key is its own: %v", err)
+	}
 	other := g.Hold
 	other.Created++
 	_, err = a.Renew(s.call(), other)
-	s.want(err, dcs.ErrHeld, "renew another creation")
+	s.want(err, dcs.ErrOtherTenure, "renew another creation")
 
 	// a second process of the same name has a session of its own
 	twin := s.open("a")
@@ -87,7 +90,7 @@ func renewal(s *suite) {
 		s.Fatalf("the twin's session is %q, ours %q", session, g.Session)
 	}
 	_, err = a.Renew(s.call(), dcs.Hold{Session: session, Created: g.Created})
-	s.want(err, dcs.ErrHeld, "renew with another session")
+	s.want(err, dcs.ErrOtherTenure, "renew with another session")
 
 	if err := a.Release(s.call(), g.Hold); err != nil {
 		s.Fatalf("release: %v", err)

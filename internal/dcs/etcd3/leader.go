@@ -71,7 +71,7 @@ func (s *Store) create(ctx context.Context, what string, a answer) (dcs.Grant, e
 		if try > 0 && kv.Lease == a.id && string(kv.Value) == s.name {
 			return made{kv.CreateRevision, resp.Header.RaftTerm}, nil // an earlier try of this call made it
 		}
-		return made{}, fmt.Errorf("%w: %s", dcs.ErrHeld, kv.Value)
+		return made{}, dcs.Held(string(kv.Value), s.name)
 	})
 	if err != nil {
 		return dcs.Grant{}, err
@@ -139,7 +139,7 @@ func (s *Store) renewOnce(ctx context.Context, l *link, h dcs.Hold, id int64) (g
 		if kv != nil && s.movedTo(kv, h) {
 			return g, kv.Lease, errTermChanged // once more, on the new lease
 		}
-		return g, id, refuse(kv)
+		return g, id, s.refuse(kv)
 	case gone:
 		// A key hangs on the lease, so the lease exists: a leader that has not caught
 		// up yet. Not a refusal, and not a renewal either.
@@ -167,11 +167,11 @@ func (s *Store) movedTo(kv *mvccpb.KeyValue, h dcs.Hold) bool {
 }
 
 // refuse is the refusal that fits what was found in place of our key.
-func refuse(kv *mvccpb.KeyValue) error {
+func (s *Store) refuse(kv *mvccpb.KeyValue) error {
 	if kv == nil {
 		return dcs.ErrAbsent
 	}
-	return fmt.Errorf("%w: %s", dcs.ErrHeld, kv.Value)
+	return dcs.Held(string(kv.Value), s.name)
 }
 
 // Release implements dcs.Store.
@@ -201,7 +201,7 @@ func (s *Store) Release(ctx context.Context, h dcs.Hold) error {
 			case try > 0 && (kv == nil || cluster.Version(kv.CreateRevision) != h.Created):
 				return resp.Header.Revision, nil // gone by an earlier try, or by itself
 			default:
-				return 0, refuse(kv)
+				return 0, s.refuse(kv)
 			}
 		}
 	})
@@ -279,7 +279,7 @@ func (s *Store) move(ctx context.Context, what string, seen cluster.Leader, a an
 		if try > 0 && kv != nil && kv.Lease == a.id && string(kv.Value) == s.name {
 			return kv.ModRevision, nil // an earlier try of this call moved it
 		}
-		return 0, refuse(kv)
+		return 0, s.refuse(kv)
 	})
 	if err != nil {
 		return err

@@ -179,7 +179,7 @@ func (c *Store) Reclaim(ctx context.Context, seen cluster.Leader) (dcs.Grant, er
 		case !ok:
 			return dcs.Grant{}, dcs.ErrAbsent
 		case string(e.Value) != c.name || e.Version != seen.Version || e.Created != seen.Created:
-			return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, e.Value)
+			return dcs.Grant{}, dcs.Held(string(e.Value), c.name)
 		}
 		e = s.write(cluster.KeyLeader, []byte(c.name), x.id)
 		c.wrote(cluster.KeyLeader, e)
@@ -193,7 +193,7 @@ func (c *Store) Acquire(ctx context.Context) (dcs.Grant, error) {
 		s := c.server
 		x := c.extend()
 		if l, ok := s.keys[cluster.KeyLeader]; ok {
-			return dcs.Grant{}, fmt.Errorf("%w: %s", dcs.ErrHeld, l.Value)
+			return dcs.Grant{}, dcs.Held(string(l.Value), c.name)
 		}
 		e := s.write(cluster.KeyLeader, []byte(c.name), x.id)
 		c.wrote(cluster.KeyLeader, e)
@@ -217,7 +217,7 @@ func (c *Store) holds(h dcs.Hold) (dcs.Entry, error) {
 			return e, nil
 		}
 	}
-	return e, fmt.Errorf("%w: %s", dcs.ErrHeld, e.Value)
+	return e, dcs.Held(string(e.Value), c.name)
 }
 
 // Renew implements dcs.Store.

@@ -111,7 +111,8 @@ type Renewed struct {
 }
 
 // Refused: the store answered that the key is not ours. ByOther tells that
-// somebody else holds it; otherwise nobody does.
+// somebody else holds it; otherwise nobody does, or it is one of our own that we
+// have not heard of.
 type Refused struct {
 	Attempt uint64
 	ByOther bool
