@@ -17,7 +17,6 @@ import (
 	"tamada/internal/guardian"
 	"tamada/internal/logging"
 	"tamada/internal/node"
-	"tamada/internal/postgres/proc"
 )
 
 // agentMemory is what the Go runtime of an agent tries to stay below; it is a
@@ -108,7 +107,6 @@ func makeStateDir(cfg *config.Config, log *logging.Log) error {
 }
 
 func runNode(path string, alone bool) (code int, err error) {
-	proc.BeLazy()
 	cfg, log, err := load(path, !alone)
 	if err != nil {
 		return 1, err

@@ -38,7 +38,7 @@ func (a *Agent) guardianWake() ha.Instant {
 	case g.askedAt > 0:
 		return g.askedAt + guardianPatience
 	case a.cfg.Guarded && g.heard > 0 && a.lease.State() != lease.None:
-		return g.heard + a.settings.LoopWait + guardianPatience
+		return g.heard + a.lease.Terms.Interval() + guardianPatience
 	}
 	return 0
 }

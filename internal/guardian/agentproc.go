@@ -113,8 +113,12 @@ func (p *process) startAgent(binary string) Event {
 		command[0] = binary
 	}
 	env := append(os.Environ(), envAgent+"=1", envListen+"=3")
-	pid, err := syscall.ForkExec(command[0], command, &syscall.ProcAttr{
-		Env: env, Files: []uintptr{0, 1, 2, p.listen.Fd()}, Sys: &syscall.SysProcAttr{Setsid: true}})
+	var pid int
+	err := proc.Lazily(func() (err error) {
+		pid, err = syscall.ForkExec(command[0], command, &syscall.ProcAttr{
+			Env: env, Files: []uintptr{0, 1, 2, p.listen.Fd()}, Sys: &syscall.SysProcAttr{Setsid: true}})
+		return err
+	})
 	if err != nil {
 		p.Log.Error("could not start the agent", "command", command[0], "error", err)
 		return AgentExited{}

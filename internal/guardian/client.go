@@ -240,7 +240,7 @@ func startDetached(command []string) error {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := cmd.Start(); err != nil {
+	if err := proc.Punctual(cmd.Start); err != nil {
 		return fmt.Errorf("start another guardian: %w", err)
 	}
 	go func() { _ = cmd.Wait() }()

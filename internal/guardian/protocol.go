@@ -126,9 +126,9 @@ func sendNow(c *net.UnixConn, b, rights []byte) (sent bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	failed := raw.Write(func(fd uintptr) bool {
+	// Not raw.Write, which a deadline of long ago, set below, would end.
+	failed := raw.Control(func(fd uintptr) {
 		err = unix.Sendmsg(int(fd), b, rights, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
-		return true
 	})
 	if err = errors.Join(failed, err); errors.Is(err, unix.EAGAIN) {
 		return false, nil

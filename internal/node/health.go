@@ -6,10 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"tamada/internal/agent"
 	"tamada/internal/cluster"
@@ -47,7 +46,7 @@ func (n *node) startProber() {
 		for {
 			select {
 			case <-timer.C:
-			case <-n.cycled:
+			case <-n.looking:
 				if wait > 0 && (p.failing || guardian.Now()-last < wait/2) {
 					continue
 				}
@@ -55,6 +54,9 @@ func (n *node) startProber() {
 				return
 			}
 			last = guardian.Now()
+			if wait == 0 {
+				p.good = last // what was before there was anything to probe says nothing
+			}
 			if wait = p.round(); wait > 0 {
 				timer.Reset(wait)
 			} else {
@@ -64,16 +66,16 @@ func (n *node) startProber() {
 	}()
 }
 
-// cycleBegins tells those who work at the loop's pace.
-func (n *node) cycleBegins() {
+// looksNow tells the prober that the loop looks at the instance.
+func (n *node) looksNow() {
 	select {
-	case n.cycled <- struct{}{}:
+	case n.looking <- struct{}{}:
 	default: // it has not taken note of the one before yet
 	}
 }
 
 // round is one probe; it returns the pause before the next, or 0 when there is
-// nothing to probe before the loop's next cycle.
+// nothing to probe before the loop looks again.
 func (p *prober) round() time.Duration {
 	s := p.n.snapshot.Load()
 	limit := s.Settings.HangTimeout
@@ -138,13 +140,10 @@ func (p *prober) write() error {
 }
 
 func syncSmall(path string) error {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return err
 	}
-	_, err = unix.Pwrite(fd, make([]byte, 4096), 0)
-	if err = errors.Join(err, unix.Fsync(fd), unix.Close(fd), unix.Unlink(path)); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
-	return nil
+	_, err = f.WriteAt(make([]byte, 4096), 0)
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(path))
 }

@@ -79,7 +79,7 @@ type node struct {
 	events  chan agent.Event
 	looks   chan observedNow
 	fatal   chan error    // ends the loop
-	cycled  chan struct{} // the loop looks at the instance
+	looking chan struct{} // the loop looks at the instance
 	reloads chan struct{} // SIGHUP by request
 
 	// The following belong to the loop.
@@ -233,7 +233,7 @@ func (n *node) execute(effects []agent.Effect) {
 		case agent.ApplyConfig:
 			n.applyConfig(e)
 		case agent.Observe:
-			n.cycleBegins()
+			n.looksNow()
 			go n.observe(e)
 		case agent.AskPeers:
 			n.askPeers(e)

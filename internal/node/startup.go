@@ -36,7 +36,7 @@ const (
 // code of the process.
 func Run(o Options) (int, error) {
 	n := &node{path: o.ConfigPath, environ: os.Environ(), logs: o.Log, log: logging.Named(o.Log.Logger, "patroni"), events: make(chan agent.Event, 256),
-		looks: make(chan observedNow, 4), fatal: make(chan error, 4), cycled: make(chan struct{}, 1), reloads: make(chan struct{}, 1), reading: make(chan struct{}, ledgerReaders)}
+		looks: make(chan observedNow, 4), fatal: make(chan error, 4), looking: make(chan struct{}, 1), reloads: make(chan struct{}, 1), reading: make(chan struct{}, ledgerReaders)}
 	n.decisions = logging.Named(n.log, "patroni.ha")
 	n.cfg.Store(o.Config)
 	n.manager = guardian.ServiceManager(n.log)

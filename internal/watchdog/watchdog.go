@@ -52,6 +52,7 @@ type Watchdog struct {
 	settings Settings
 	ttl      time.Duration // that its time-out was set for
 	timeout  time.Duration // the device's
+	unsure   bool          // whether it is: the last setting of it failed
 	feeder   Feeder
 
 	status Status
@@ -118,15 +119,20 @@ func (w *Watchdog) fit(now Instant, g *Guarded) (set bool) {
 	asked := g.Settings.Timeout(g.TTL)
 	timeout := fitting(now, g, asked)
 	// A device that takes longer steps than ours has what was asked for already.
-	if timeout < time.Second || timeout == w.timeout || timeout == asked && w.timeout > asked {
+	if timeout < time.Second || !w.unsure && (timeout == w.timeout || timeout == asked && w.timeout > asked) {
 		return false
 	}
 	got, err := setTimeout(w.dev, timeout)
 	if err != nil {
 		w.complain(slog.LevelWarn, "watchdog device "+g.Settings.Device, err)
+		w.unsure = true // it may have taken it all the same
 		return true
 	}
-	w.timeout = got
+	w.timeout, w.unsure = got, false
+	if got > timeout && got <= asked {
+		w.complain(slog.LevelWarn, fmt.Sprintf("%s took a timeout of %d seconds for the %d that the lease leaves: should this node stand still now, it resets the machine up to that much too late",
+			g.Settings.Device, seconds(got), seconds(timeout)), nil)
+	}
 	return true
 }
 
@@ -172,7 +178,7 @@ func (w *Watchdog) change(now Instant, g *Guarded) {
 	if w.dev != nil && w.dev != dev {
 		w.disable()
 	}
-	w.dev, w.settings, w.ttl, w.timeout = dev, g.Settings, g.TTL, timeout
+	w.dev, w.settings, w.ttl, w.timeout, w.unsure = dev, g.Settings, g.TTL, timeout, false
 	w.feeder, w.status, w.tried, w.said = Feeder{}, Fine, 0, ""
 	w.log.Info(fmt.Sprintf("%s activated with %d second timeout, timing slack %d seconds", g.Settings.Device, seconds(timeout), seconds(g.Settings.Slack(g.TTL))))
 }

@@ -108,7 +108,8 @@ func TestRandomEventsNeverGiveMoreThanTheTwinAllows(t *testing.T) {
 				}
 				take(l.Handle(now, Acked{n}), 0)
 			case 4:
-				take(l.Handle(now, Permit{}), 0)
+				loop := rapid.SampledFrom([]Event{Permit{}, Cycle{}}).Draw(t, "loop")
+				take(l.Handle(now, loop), 0)
 			case 5:
 				if len(attempts) > 0 {
 					take(l.Handle(now, Failed{rapid.SampledFrom(attempts).Draw(t, "attempt")}), 0)
@@ -163,6 +164,27 @@ func TestLease(t *testing.T) {
 		e := l.Handle(at(108), Renewed{Attempt: n, TTL: 30 * time.Second, Epoch: 7})
 		if len(e) == 0 || e[0].(Arm).Deadline != at(132) {
 			t.Errorf("got %v, want a deadline of 105 + 30 - 3 s", e)
+		}
+	})
+	t.Run("a renewal due within half an interval goes along with the cycle", func(t *testing.T) {
+		renews := func(l *Lease, now Instant) bool {
+			for _, e := range l.Handle(now, Cycle{}) {
+				if _, ok := e.(Renew); ok {
+					return true
+				}
+			}
+			return false
+		}
+		if l := held(t); renews(l, at(102.4)) || l.WakeAt() != at(105) {
+			t.Errorf("more than half an interval early, or the next wake-up is %s instead of 105 s", l.WakeAt())
+		}
+		if !renews(held(t), at(102.6)) {
+			t.Error("one that is due in 2.4 s of 5 waits for a wake-up of its own")
+		}
+		l := held(t)
+		renewal(t, l, at(105))
+		if renews(l, at(107)) {
+			t.Error("a second renewal beside the one under way")
 		}
 	})
 	t.Run("renewal counts only when the guardian has acknowledged it", func(t *testing.T) {
