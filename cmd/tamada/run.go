@@ -17,6 +17,7 @@ import (
 	"tamada/internal/guardian"
 	"tamada/internal/logging"
 	"tamada/internal/node"
+	"tamada/internal/postgres/proc"
 )
 
 // agentMemory is what the Go runtime of an agent tries to stay below; it is a
@@ -136,9 +137,14 @@ func runNode(path string, alone bool) (code int, err error) {
 	if cfg.Etcd3.Embedded != nil {
 		o.Etcd = command(self, "etcd-member", path)
 	}
-	// The guardian keeps the pages of its program: what fences is never run before it
-	// is needed, which may be when the disk that they would be read from hangs.
-	time.AfterFunc(startIsOver, debug.FreeOSMemory)
+	time.AfterFunc(startIsOver, func() {
+		slimDown()
+		// What fences is never run before it is needed, which may be when the disk that
+		// its program would be read from hangs. A rehearsal brings it back into memory.
+		if err := proc.Rehearse(o.DataDir, o.Names...); err != nil {
+			o.Log.Warn("the rehearsal of fencing did not reach every process of PostgreSQL: the guardian might not be able to kill it", "error", err)
+		}
+	})
 	return guardian.Run(o)
 }
 

@@ -63,3 +63,19 @@ func KillAll(ctx context.Context, dataDir string, grace time.Duration, names ...
 		pause = min(2*pause, 50*time.Millisecond)
 	}
 }
+
+// Rehearse goes the way of [KillAll] and hurts nobody: it looks for the processes
+// and sends each the null signal. What of the program that takes is in memory
+// afterwards.
+func Rehearse(dataDir string, names ...string) error {
+	control := kernelControl()
+	list, err := Processes(dataDir, names...)
+	for _, h := range list {
+		_ = control.ofServer(h, dataDir)
+		if e := h.Signal(0); e != nil && !errors.Is(e, ErrGone) {
+			err = errors.Join(err, e)
+		}
+		h.Close()
+	}
+	return err
+}

@@ -111,6 +111,9 @@ func TestOnlyServersInTheFolderBelongToAnInstance(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0].PID() != server {
 		t.Fatalf("%v %v", list, err)
 	}
+	if err := Rehearse(dir); err != nil || !list[0].Alive() {
+		t.Fatalf("a rehearsal ended with %v; the server lives: %v", err, list[0].Alive())
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := KillAll(ctx, dir, 0); err != nil {
