@@ -20,6 +20,7 @@ type trap struct {
 	n    *node
 	dir  string
 	name string
+	pid  int // of the program in it
 }
 
 // setTrap gives the node programs of which one is trapped. when is a shell
@@ -88,16 +89,23 @@ func (tr *trap) caught() (pid int) {
 	if err := os.Remove(filepath.Join(tr.dir, "hold")); err != nil {
 		t.Fatal(err)
 	}
+	tr.pid = pid
 	return pid
 }
 
 // letGo lets a trapped program do its work, if it is still there.
 func (tr *trap) letGo() {
-	// Without a reader there is nobody to let go.
-	if f, err := os.OpenFile(filepath.Join(tr.dir, "fifo"), os.O_WRONLY|syscall.O_NONBLOCK, 0); err == nil {
-		_, _ = f.WriteString("go\n")
-		f.Close()
-	}
+	tr.n.c.t.Helper()
+	tr.n.c.eventually(patience, tr.name+" of "+tr.n.name+" goes on", func() (bool, string) {
+		// It may not have begun to read yet.
+		f, err := os.OpenFile(filepath.Join(tr.dir, "fifo"), os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return !alive(tr.pid), fmt.Sprint(err)
+		}
+		defer f.Close()
+		_, err = f.WriteString("go\n")
+		return err == nil, fmt.Sprint(err)
+	})
 }
 
 // The three ways to lose what watches over a change of the data folder.
