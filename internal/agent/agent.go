@@ -22,8 +22,8 @@ type Config struct {
 	// for and this version cannot do; such a document is not applied.
 	Unsupported func(*cluster.Object) []string
 	// Bootstrapping is the version of the initialize key that the previous agent of
-	// this node made, if it was interrupted before the new cluster was published; 0
-	// otherwise.
+	// this node made, if it was interrupted before the new cluster was published and
+	// the key is still exactly that one; 0 otherwise.
 	Bootstrapping cluster.Version
 	// Promise is what an earlier agent of this node promised to a primary that had
 	// lost the store; it holds until its end.

@@ -1,9 +1,7 @@
 package agent
 
 import (
-	"errors"
-	"slices"
-	"strings"
+	"fmt"
 	"testing"
 	"time"
 
@@ -242,6 +240,86 @@ func TestOwnNewerKeyIsNoRivals(t *testing.T) {
 	}
 }
 
+// The store has a key of our name that the lease we inherited knows nothing of: an
+// earlier agent asked for it and ended before it heard the answer.
+func TestOwnKeyOfAnotherTenureDoesNotEndAnInheritedLease(t *testing.T) {
+	t.Parallel()
+	a, _ := leading(t)
+	a.leaseEvent(lease.Released{})
+	const sysid = "7000000000000000001"
+	view := func(l cluster.Leader) *cluster.Cluster {
+		return &cluster.Cluster{Initialize: &cluster.Initialize{Value: sysid}, Config: &cluster.DynamicConfig{Doc: cluster.NewObject("ttl", 30)}, Leader: &l}
+	}
+	a.store.view, a.inst.Sysid = view(*a.store.view.Leader), sysid
+	deadline := a.now + 20*time.Second
+	// step feeds an event, and what a look at the instance finds if one is wanted.
+	step := func(at ha.Instant, ev Event) []Effect {
+		effects := a.Step(at, time.Time{}, 0, ev)
+		if a.observing != 0 {
+			facts := Facts{Data: ha.DataPresent, Running: true, Answers: true, Timeline: 2, Sysid: sysid}
+			effects = append(effects, a.Step(at, time.Time{}, 0, Observed{ID: a.observing, Facts: facts})...)
+		}
+		return effects
+	}
+	var renewal RenewLease
+	for _, e := range step(a.now, Inherited{Hold: a.hold, Lease: InheritedLease(deadline, 30*time.Second)}) {
+		if r, ok := e.(RenewLease); ok {
+			renewal = r
+		}
+	}
+	if a.lease.State() != lease.Held || a.lease.Deadline() != deadline {
+		t.Fatalf("inherited: state %v until %s, want held until %s", a.lease.State(), a.lease.Deadline(), deadline)
+	}
+	if renewal.Attempt == 0 {
+		t.Fatal("the inherited lease is never renewed")
+	}
+	effects := step(a.now, Renewed{Attempt: renewal.Attempt, Err: fmt.Errorf("renew: %w", dcs.ErrOtherTenure)})
+	later := view(cluster.Leader{Name: "n1", Created: 12, Session: "s2"})
+	effects = append(effects, step(a.now+time.Second, ClusterSeen{Cluster: later})...)
+	if a.lease.State() != lease.Held || a.lease.Deadline() != deadline || a.lost != "" {
+		t.Errorf("the lease: state %v until %s, lost %q; want held until %s", a.lease.State(), a.lease.Deadline(), a.lost, deadline)
+	}
+	if has[StartTask](effects) {
+		t.Error("a task was started, a demotion most likely")
+	}
+	var reclaimed *cluster.Leader
+	for _, e := range effects {
+		if o, ok := e.(Operate); ok {
+			if op, ok := o.Op.(Acquire); ok {
+				reclaimed = op.Reclaim
+			}
+		}
+	}
+	if reclaimed == nil || reclaimed.Created != 12 {
+		t.Errorf("reclaims %v, want the key made at 12", reclaimed)
+	}
+}
+
+func TestRefusedAcquisitionSaysWhoseTheKeyIs(t *testing.T) {
+	t.Parallel()
+	for _, x := range []struct {
+		err     error
+		primary bool
+		want    string
+	}{
+		{dcs.ErrOtherTenure, true, "the leader key has the name of this member already; taking it over next"},
+		{dcs.ErrOtherTenure, false, "the leader key has the name of this member already; taking it over next"},
+		{dcs.ErrHeld, true, "demoted self after trying and failing to obtain lock"},
+		{dcs.ErrHeld, false, "following new leader after trying and failing to obtain lock"},
+	} {
+		a, _ := leading(t)
+		a.inst.InRecovery = !x.primary
+		if !x.primary {
+			a.inst.Role = cluster.RoleReplica
+		}
+		a.out = nil
+		a.acquired(OperationEnded{Err: fmt.Errorf("acquire: %w", x.err)}, Acquire{})
+		if len(a.out) != 1 || a.out[0] != (Log{ha.Info, x.want}) {
+			t.Errorf("%v, primary %v: %v, want %q", x.err, x.primary, a.out, x.want)
+		}
+	}
+}
+
 // promising is an agent that follows n1, with failsafe mode on.
 func promising(t *testing.T) *Agent {
 	t.Helper()
@@ -286,56 +364,6 @@ func TestWhoTakesTheKeyPromisesNothing(t *testing.T) {
 	a.op, a.opRuns = Acquire{}, 7
 	if has[KeepPromise](a.Step(101*time.Second, time.Time{}, 0, FailsafeAsked{ID: 1, Name: "n1"})) {
 		t.Error("a member that asks for the leader key promised not to")
-	}
-}
-
-// The answer to the last write of the topology was lost, and with it the store:
-// whoever came with that write may find itself in the key, and race.
-func TestWhoMayBeInTheTopologyIsAskedForAPromise(t *testing.T) {
-	a, _ := leading(t)
-	a.settings.FailsafeMode = true
-	seen := func(topology ...string) *cluster.Object {
-		o := &cluster.Object{}
-		for _, name := range topology {
-			o.Set(name, "http://"+name)
-		}
-		return o
-	}
-	a.cfg.Identity.APIURL = "http://n1"
-	for _, name := range []string{"n2", "n3"} {
-		a.store.view.Members = append(a.store.view.Members, cluster.Member{Name: name, APIURL: "http://" + name})
-	}
-	asked := func() string {
-		a.out = nil
-		a.askFailsafe(a.store.view.Failsafe)
-		for _, e := range a.out {
-			if e, ok := e.(AskFailsafe); ok {
-				var names []string
-				for name := range e.Members.All() {
-					names = append(names, name)
-				}
-				slices.Sort(names)
-				return strings.Join(names, " ")
-			}
-		}
-		return "nobody"
-	}
-	a.store.view.Failsafe = seen("n1", "n2")
-	a.publishFailsafe(a.view())
-	a.published(Published{Key: cluster.KeyFailsafe, Err: errors.New("no answer")})
-	if got := asked(); got != "n2 n3" {
-		t.Errorf("asks %s, want n2 and n3, which may be in the key", got)
-	}
-	a.store.view.Members, a.store.view.Failsafe = a.store.view.Members[:1], seen("n1", "n2", "n3")
-	a.publishFailsafe(a.view()) // n3 has gone, and the key still has it
-	if got := asked(); got != "n2 n3" {
-		t.Errorf("asks %s, want n3 too, which the view shows in the key", got)
-	}
-	a.published(Published{Key: cluster.KeyFailsafe})
-	a.store.view.Failsafe = seen("n1", "n2")
-	a.publishFailsafe(a.view())
-	if got := asked(); got != "n2" {
-		t.Errorf("asks %s, want n2 alone", got)
 	}
 }
 

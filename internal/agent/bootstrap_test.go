@@ -2,6 +2,9 @@ package agent
 
 import (
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"tamada/internal/cluster"
@@ -78,4 +81,65 @@ func TestFailedBootstrapIsGivenUpOnlyWhenTheKeyIsGone(t *testing.T) {
 			t.Errorf("the deletion ended with %v: given up is %v", err, gaveUp)
 		}
 	}
+}
+
+func said(effects []Effect, part string) bool {
+	return slices.ContainsFunc(effects, func(e Effect) bool {
+		l, ok := e.(Log)
+		return ok && strings.Contains(l.Text, part)
+	})
+}
+
+func TestFailedBootstrapSaysWhatItFound(t *testing.T) {
+	a := failedBootstrap(t, 7)
+	cancelled(a, nil, 9)
+	if !said(a.out, "is already gone") || said(a.out, "stays as it is") {
+		t.Errorf("without a key: %v", a.out)
+	}
+	a = failedBootstrap(t, 7)
+	cancelled(a, &cluster.Initialize{Version: 8}, 9)
+	if said(a.out, "is already gone") || !said(a.out, "stays as it is") {
+		t.Errorf("with another's key: %v", a.out)
+	}
+}
+
+// publishing is an agent that publishes its new cluster; it had made the initialize
+// key at version 7, and the view shows another's.
+func publishing(t *testing.T) *Agent {
+	t.Helper()
+	a := failedBootstrap(t, 7)
+	a.store.view = &cluster.Cluster{Initialize: &cluster.Initialize{Version: 8}, Newest: 9}
+	a.act(&ha.View{DCS: ha.DCS{Cluster: a.store.view}}, ha.Outcome{Do: ha.FinishBootstrap{}})
+	return a
+}
+
+func TestNewClusterIsPublishedOverOurOwnKeyOnly(t *testing.T) {
+	a := publishing(t)
+	if op, ok := a.op.(PublishCluster); !ok || op.Condition != dcs.IfVersion(7) {
+		t.Fatalf("publishes by %v, want over version 7", a.op)
+	}
+}
+
+// Only a definite refusal ends a bootstrap: after anything else the cluster may be
+// published.
+func TestBootstrapThatAnotherTookOverIsGivenUp(t *testing.T) {
+	for _, err := range []error{fmt.Errorf("publish: %w", dcs.ErrConflict), dcs.ErrHeld, errors.New("no answer")} {
+		a := publishing(t)
+		a.out = nil
+		a.operationEnded(OperationEnded{ID: a.opRuns, Err: err})
+		if gaveUp := has[StartTask](a.out); gaveUp != errors.Is(err, dcs.ErrConflict) {
+			t.Errorf("the publication ended with %v: given up is %v", err, gaveUp)
+		}
+	}
+}
+
+func TestBootstrapTellsTheKeyThatItIsFor(t *testing.T) {
+	a := failedBootstrap(t, 7)
+	a.act(&ha.View{}, ha.Outcome{Do: ha.BootstrapCluster{}})
+	for _, e := range a.out {
+		if s, ok := e.(StartTask); ok && s.Initialize == 7 {
+			return
+		}
+	}
+	t.Errorf("no task knows the version of the key: %v", a.out)
 }

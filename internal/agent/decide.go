@@ -118,7 +118,9 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.RunPostBootstrap:
 		a.start(ha.TaskPostBootstrap, "", d)
 	case ha.FinishBootstrap:
-		a.operate(PublishCluster{Sysid: a.inst.Sysid, Condition: initializeCondition(v), Config: a.dynamic})
+		// What if another took the bootstrap over while ours was slow? Its key has
+		// another version than the one that we made, and is not written over.
+		a.operate(PublishCluster{Sysid: a.inst.Sysid, Condition: dcs.IfVersion(a.initialized), Config: a.dynamic})
 	case ha.CancelBootstrap:
 		a.cancelBootstrap(v)
 	case ha.Clone:
@@ -207,7 +209,11 @@ func (a *Agent) cancelBootstrap(v *ha.View) {
 		a.operate(DropInitialize{dcs.IfVersion(a.initialized)})
 		return
 	}
-	a.log(ha.Info, "the initialize key is not the one that this node made; it stays as it is")
+	if c.Initialize == nil {
+		a.log(ha.Info, "the initialize key is already gone")
+	} else {
+		a.log(ha.Info, "the initialize key is not the one that this node made; it stays as it is")
+	}
 	a.start(ha.TaskCancelBootstrap, "", ha.CancelBootstrap{})
 }
 
@@ -451,6 +457,8 @@ func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 		default:
 			a.log(ha.Info, "promoted self to leader by acquiring session lock")
 		}
+	case errors.Is(ev.Err, dcs.ErrOtherTenure):
+		a.log(ha.Info, "the leader key has the name of this member already; taking it over next")
 	case dcs.Refused(ev.Err) && a.inst.Primary():
 		a.log(ha.Info, "demoted self after trying and failing to obtain lock")
 	case dcs.Refused(ev.Err):
@@ -501,8 +509,19 @@ func (a *Agent) otherCluster() {
 	}
 }
 
+// clusterPublished takes over how the publication of our new cluster ended.
+//
+// What if a refusal is wrong, and the key is ours after all? Who reports it has
+// looked at the store after the refusal: our system identifier is not there, and
+// with the version that we made gone no late request of ours can write it any more.
+// So nobody has used our data, or will; it is moved aside, not deleted.
 func (a *Agent) clusterPublished(ev OperationEnded) {
-	if ev.Err != nil {
+	switch {
+	case errors.Is(ev.Err, dcs.ErrConflict) && a.task == nil:
+		a.log(ha.Warning, "the initialize key is not the one that this node made any more: giving up its own bootstrap")
+		a.start(ha.TaskCancelBootstrap, "", ha.CancelBootstrap{})
+		return
+	case ev.Err != nil:
 		a.otherCluster()
 		return
 	}

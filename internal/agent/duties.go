@@ -1,7 +1,10 @@
 package agent
 
 import (
+	"errors"
+
 	"tamada/internal/cluster"
+	"tamada/internal/dcs"
 	"tamada/internal/ha"
 	"tamada/internal/ha/lease"
 	"tamada/internal/ha/slots"
@@ -162,17 +165,23 @@ func (a *Agent) publishStatus(v *ha.View) {
 	a.publish(cluster.KeyStatus, []byte(d.status))
 }
 
-func (a *Agent) publish(key string, value []byte) {
+func (a *Agent) publish(key string, value []byte) { a.publishOver(key, value, dcs.Any()) }
+
+// publishOver writes a key if cond holds.
+func (a *Agent) publishOver(key string, value []byte, cond dcs.Condition) {
 	if a.duties.publishing == nil {
 		a.duties.publishing = map[string]bool{}
 	}
 	a.duties.publishing[key] = true
-	a.emit(Publish{Key: key, Value: value})
+	a.emit(Publish{Key: key, Value: value, Condition: cond})
 }
 
 func (a *Agent) published(ev Published) {
 	a.duties.publishing[ev.Key] = false
-	if ev.Err != nil {
+	switch {
+	case errors.Is(ev.Err, dcs.ErrConflict): // the view that tells what is there now is on its way
+		a.log(ha.Debug, "The key "+ev.Key+" is not the one that was to be replaced any more; looking at it again in the next cycle")
+	case ev.Err != nil:
 		a.duties.status = ""
 		a.log(ha.Warning, "Could not write the key "+ev.Key+": "+ev.Err.Error()+"; trying again in the next cycle")
 	}

@@ -27,11 +27,14 @@ type AskPeers struct {
 }
 
 // StartTask runs a long action: [TaskProgress], then [TaskEnded]. Do is the
-// decision that it carries out.
+// decision that it carries out. Initialize is the version of the initialize key
+// that this node made, if it did: a bootstrap writes it down, so that the agent
+// after this one can tell the key from another's.
 type StartTask struct {
-	ID   uint64
-	Kind ha.TaskKind
-	Do   ha.Decision
+	ID         uint64
+	Kind       ha.TaskKind
+	Do         ha.Decision
+	Initialize cluster.Version
 }
 
 // StopTask cancels the running task; its [TaskEnded] still comes.
@@ -158,10 +161,11 @@ type ReplaceGuardian struct{ Kill bool }
 // back.
 type DisarmGuardian struct{}
 
-// Publish writes one key: [Published].
+// Publish writes one key under a condition: [Published].
 type Publish struct {
-	Key   string
-	Value []byte
+	Key       string
+	Value     []byte
+	Condition dcs.Condition
 }
 
 // ReadHistory reads the local history file: [HistoryRead].

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tamada/internal/cluster"
+	"tamada/internal/dcs"
 	"tamada/internal/ha"
 	"tamada/internal/ha/lease"
 )
@@ -23,9 +24,11 @@ type failsafe struct {
 	// tenure is the newest leader key that was known when the promise was given; 0
 	// for none.
 	tenure cluster.Version
-	// written is the topology that was sent to the store last, until the view shows
-	// it: the store may have it or not.
-	written *cluster.Object
+	// sent are the members of all topologies that were sent to replace the version
+	// sentOver of the key, each with the address sent last. As long as the view shows
+	// that version, the store may have any of them, or none.
+	sent     *cluster.Object
+	sentOver cluster.Version
 }
 
 func (a *Agent) addFailsafe(v *ha.View) {
@@ -79,10 +82,13 @@ func (a *Agent) keepPromise(v *ha.View) {
 // askFailsafe begins a round of questions.
 func (a *Agent) askFailsafe(members *cluster.Object) {
 	f := &a.failsafe
+	f.settle(a.store.view.FailsafeVersion)
 	others := &cluster.Object{}
 	// Whoever finds itself in the key races when the lease has ended. So a member
-	// counts, too, if we wrote the key with it and never heard whether that happened.
-	for _, o := range []*cluster.Object{f.written, members} {
+	// counts, too, if we sent the key with it and do not know whether that happened.
+	// The address that was sent is the newer one: it came from the member's own key
+	// after the view's had been written.
+	for _, o := range []*cluster.Object{members, f.sent} {
 		for name, url := range o.All() {
 			if name != a.cfg.Name {
 				others.Set(name, url)
@@ -148,19 +154,42 @@ func (a *Agent) acquiring() bool {
 	return yes
 }
 
-// publishFailsafe keeps the key `failsafe` current after a cycle under the lease.
-func (a *Agent) publishFailsafe(v *ha.View) {
-	a.failsafe.asked, a.failsafe.confirmed = 0, 0 // the store works
-	if cluster.Equal(a.failsafe.written, a.store.view.Failsafe) {
-		a.failsafe.written = nil
+// settle forgets what was sent when the view shows another version of the key than
+// the one it was to replace. Each was sent on the condition of that version: what
+// has not happened by now never will, and the view tells what has.
+func (f *failsafe) settle(version cluster.Version) {
+	if version != f.sentOver {
+		f.sent, f.sentOver = nil, version
 	}
+}
+
+// publishFailsafe keeps the key `failsafe` current after a cycle under the lease.
+// It writes over the version that it has seen and no other: a request that was on
+// its way for long, maybe of a former leader, must not undo a newer topology.
+//
+// While it is open whether an earlier write has happened, the key is written even
+// if the view has nothing to correct: only a new version settles that. Otherwise a
+// member that is gone would count for ever, and one that does not answer costs the
+// primary in the next outage.
+func (a *Agent) publishFailsafe(v *ha.View) {
+	f := &a.failsafe
+	f.asked, f.confirmed = 0, 0 // the store works
+	f.settle(a.store.view.FailsafeVersion)
 	if a.duties.publishing[cluster.KeyFailsafe] {
 		return
 	}
-	if o, changed := ha.FailsafeKey(v, a.cfg.Identity.APIURL); changed {
-		a.failsafe.written = o
-		a.publish(cluster.KeyFailsafe, cluster.Compact(o))
+	o, changed := ha.FailsafeKey(v, a.cfg.Identity.APIURL)
+	if o == nil || !changed && f.sent == nil {
+		return
 	}
+	sent := &cluster.Object{}
+	for _, part := range []*cluster.Object{f.sent, o} {
+		for name, url := range part.All() {
+			sent.Set(name, url)
+		}
+	}
+	f.sent = sent
+	a.publishOver(cluster.KeyFailsafe, cluster.Compact(o), dcs.IfVersion(f.sentOver))
 }
 
 // healthSeen takes over what a probe found. A server that is being restarted on

@@ -15,7 +15,7 @@ func (a *Agent) start(kind ha.TaskKind, detail string, d ha.Decision) {
 	a.task = &ha.Task{Kind: kind, Detail: detail, Started: a.now}
 	a.last, a.roleBefore = nil, a.inst.Role
 	a.taskBegins(kind, d)
-	a.emit(StartTask{ID: a.taskID, Kind: kind, Do: d})
+	a.emit(StartTask{ID: a.taskID, Kind: kind, Do: d, Initialize: a.initialized})
 	a.duties.touchNow()
 }
 

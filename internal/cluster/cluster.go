@@ -17,6 +17,8 @@ type Cluster struct {
 	Status     Status
 	History    *History
 	Failsafe   *Object // member name -> api_url
+	// FailsafeVersion is that of the key `failsafe`, 0 when it is absent.
+	FailsafeVersion Version
 	// Newest is the version of the key that was changed last, of those that are
 	// there: the picture is not older than that.
 	Newest Version
@@ -115,6 +117,7 @@ func (b *Builder) Add(key string, value []byte, version, created Version, sessio
 			b.c.History = &h
 		}
 	case KeyFailsafe:
+		b.c.FailsafeVersion = version
 		if o, err := ParseObject(value); err == nil {
 			b.c.Failsafe = o
 		}

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"tamada/internal/cluster"
 	"tamada/internal/ha"
 	"tamada/internal/postgres/proc"
 )
@@ -33,6 +34,9 @@ type Record struct {
 	PID   int         `json:"pid,omitempty"`
 	Start uint64      `json:"start,omitempty"` // ticks, /proc/PID/stat
 	Boot  string      `json:"boot,omitempty"`  // which run of the machine the two before are of
+	// Initialize is the version of the initialize key that this node made for a
+	// bootstrap; 0 for other tasks, and in records of versions that did not note it.
+	Initialize cluster.Version `json:"initialize,omitempty"`
 }
 
 // OpenJournal reads the journal of a state folder. last is what a predecessor
@@ -55,11 +59,12 @@ func OpenJournal(stateDir string) (j *Journal, last *Record, err error) {
 	return j, last, nil
 }
 
-// Begin notes that a task is about to change the data folder.
-func (j *Journal) Begin(task ha.TaskKind) error {
+// Begin notes that a task is about to change the data folder. initialize is the
+// version of the initialize key that a bootstrap is for, 0 for other tasks.
+func (j *Journal) Begin(task ha.TaskKind, initialize cluster.Version) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.rec = &Record{Task: task}
+	j.rec = &Record{Task: task, Initialize: initialize}
 	return j.write()
 }
 
@@ -84,7 +89,7 @@ func (j *Journal) ChildEnded(string) {
 	if j.rec == nil {
 		return
 	}
-	j.rec = &Record{Task: j.rec.Task}
+	j.rec = &Record{Task: j.rec.Task, Initialize: j.rec.Initialize}
 	// A stale child in the journal is harmless: its start time tells it apart.
 	_ = j.write()
 }

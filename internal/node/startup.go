@@ -225,7 +225,7 @@ func (n *node) cleanUp(last *Record, acfg *agent.Config) error {
 		acfg.Broken = true // the journal stays until a rewind or a new copy has succeeded
 		return nil
 	case halfInitialized:
-		return n.cleanUpBootstrap(acfg)
+		return n.cleanUpBootstrap(last, acfg)
 	}
 	return n.journal.Clear()
 }
@@ -233,7 +233,7 @@ func (n *node) cleanUp(last *Record, acfg *agent.Config) error {
 // cleanUpBootstrap asks the store how far a bootstrap came: with its system
 // identifier published it is a cluster, otherwise it is moved aside and begun
 // again.
-func (n *node) cleanUpBootstrap(acfg *agent.Config) error {
+func (n *node) cleanUpBootstrap(last *Record, acfg *agent.Config) error {
 	c := n.loadPatiently()
 	if c == nil {
 		return errors.New("interrupted while waiting for the store")
@@ -254,10 +254,25 @@ func (n *node) cleanUpBootstrap(acfg *agent.Config) error {
 			return err
 		}
 	}
-	if c.Initialize != nil && c.Initialize.Value == "" {
-		acfg.Bootstrapping = c.Initialize.Version
+	acfg.Bootstrapping = last.stillOurs(c.Initialize)
+	if i := c.Initialize; i != nil && i.Value == "" && acfg.Bootstrapping == 0 {
+		n.log.Info("the initialize key is not known to be the one that this node made; waiting as if it were another's")
 	}
 	return n.journal.Clear()
+}
+
+// stillOurs is the version of the empty initialize key if it is exactly the one
+// that the interrupted bootstrap was for, 0 otherwise.
+//
+// What if we are too careful, and the key is ours? Nobody goes on with it, and after
+// the usual wait it is taken over. The other mistake would have this node work beside
+// another that took the key over while this machine was down, and in the end delete
+// its key or write over it.
+func (r *Record) stillOurs(i *cluster.Initialize) cluster.Version {
+	if i == nil || i.Value != "" || r.Initialize == 0 || i.Version != r.Initialize {
+		return 0
+	}
+	return i.Version
 }
 
 // loadPatiently reads the cluster from the store, however long that takes.

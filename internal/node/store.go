@@ -93,10 +93,12 @@ func (n *node) releaseKey(ctx context.Context, op agent.Release) error {
 // publishCluster ends a bootstrap. The order matters: with the leader key the
 // cluster is open for replicas, and they need the rest.
 func (n *node) publishCluster(ctx context.Context, op agent.PublishCluster) (g dcs.Grant, sent ha.Instant, err error) {
-	if _, err = n.store.Put(ctx, cluster.KeyInitialize, []byte(op.Sysid), op.Condition); err != nil {
-		if !errors.Is(err, dcs.ErrConflict) || !n.alreadyPublished(ctx, op.Sysid) {
-			return g, sent, fmt.Errorf("publish the system identifier: %w", err)
-		}
+	_, err = n.store.Put(ctx, cluster.KeyInitialize, []byte(op.Sysid), op.Condition)
+	if errors.Is(err, dcs.ErrConflict) {
+		err = n.publishedBefore(ctx, op.Sysid, err)
+	}
+	if err != nil {
+		return g, sent, fmt.Errorf("publish the system identifier: %w", err)
 	}
 	if op.Config.Len() > 0 {
 		if _, err = n.store.Put(ctx, cluster.KeyConfig, cluster.Compact(op.Config), dcs.Any()); err != nil {
@@ -110,11 +112,18 @@ func (n *node) publishCluster(ctx context.Context, op agent.PublishCluster) (g d
 	return g, sent, n.journal.Clear()
 }
 
-// alreadyPublished: an earlier try of ours got through although its answer was
-// lost.
-func (n *node) alreadyPublished(ctx context.Context, sysid string) bool {
+// publishedBefore tells what a refusal to publish means: nothing, if an earlier try
+// of ours got through although its answer was lost. While the store cannot tell, it
+// is not passed on: on a refusal the new cluster is given up.
+func (n *node) publishedBefore(ctx context.Context, sysid string, refusal error) error {
 	c, err := n.store.Load(ctx)
-	return err == nil && c.Initialize != nil && c.Initialize.Value == sysid
+	switch {
+	case err != nil:
+		return err
+	case c.Initialize != nil && c.Initialize.Value == sysid:
+		return nil
+	}
+	return refusal
 }
 
 func (n *node) touch(e agent.Touch) {
@@ -133,7 +142,7 @@ func (n *node) renew(e agent.RenewLease) {
 func (n *node) publish(e agent.Publish) {
 	ctx, cancel := n.budget()
 	defer cancel()
-	v, err := n.store.Put(ctx, e.Key, e.Value, dcs.Any())
+	v, err := n.store.Put(ctx, e.Key, e.Value, e.Condition)
 	n.send(agent.Published{Key: e.Key, Version: v, Err: err})
 }
 

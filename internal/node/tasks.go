@@ -97,7 +97,11 @@ func (n *node) startTask(e agent.StartTask) {
 func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) error {
 	leaves := interrupted(e.Kind)
 	if leaves != stillWhole && !removesFirst(e.Kind) {
-		if err := n.journal.Begin(e.Kind); err != nil {
+		var initialize cluster.Version
+		if leaves == halfInitialized {
+			initialize = e.Initialize
+		}
+		if err := n.journal.Begin(e.Kind, initialize); err != nil {
 			return err
 		}
 	}
@@ -220,7 +224,7 @@ func (n *node) reinitialize(ctx context.Context, kind ha.TaskKind, d ha.Reinitia
 	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopImmediate, Timeout: n.stopTimeout()}); err != nil {
 		return err
 	}
-	if err := n.journal.Begin(kind); err != nil {
+	if err := n.journal.Begin(kind, 0); err != nil {
 		return err
 	}
 	if err := n.pg.RemoveData(); err != nil {

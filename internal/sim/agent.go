@@ -177,7 +177,7 @@ func (p *agentProc) cleanUpBootstrap(cfg *agent.Config, begin func()) {
 			return
 		}
 		m.disk = disk{} // moved aside
-		if there && e.value == "" {
+		if there && e.value == "" && e.version == m.initialized {
 			cfg.Bootstrapping = e.version
 		}
 		m.journal = ""
@@ -284,7 +284,7 @@ func (p *agentProc) execute(e agent.Effect) {
 		p.renew(e)
 	case agent.Publish:
 		w.checkPublish(m, e.Key)
-		p.c.put(e.Key, string(e.Value), dcs.Any(), func(err error) { p.step(agent.Published{Key: e.Key, Err: err}) })
+		p.c.put(e.Key, string(e.Value), e.Condition, func(err error) { p.step(agent.Published{Key: e.Key, Err: err}) })
 	case agent.ReadHistory:
 		p.later(w.upTo(3*time.Millisecond), func() {
 			p.step(agent.HistoryRead{Local: ha.LocalHistory{Timeline: e.Timeline, Lines: m.disk.at.history(), Written: m.disk.promotedAt}})

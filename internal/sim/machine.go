@@ -43,10 +43,11 @@ type machine struct {
 	// deadline is what an agent without a guardian knows, leaseEnd the end of the
 	// last lease that a guardian acknowledged; both on this machine's clock.
 	deadline, leaseEnd ha.Instant
-	journal            ha.TaskKind   // the task that is changing the data folder
-	soundAt            time.Duration // last fault that touched it, or the store
-	hurtAt             time.Duration // last fault that touched it and not the store
-	leaseAt            time.Duration // last one that could cost it a lease
+	journal            ha.TaskKind     // the task that is changing the data folder
+	initialized        cluster.Version // of the initialize key that it is for, if it is a bootstrap
+	soundAt            time.Duration   // last fault that touched it, or the store
+	hurtAt             time.Duration   // last fault that touched it and not the store
+	leaseAt            time.Duration   // last one that could cost it a lease
 }
 
 func nodeName(i int) string { return "n" + string(rune('1'+i)) }

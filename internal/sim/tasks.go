@@ -27,7 +27,7 @@ func (p *agentProc) startTask(e agent.StartTask) {
 	p.task = t
 	w.logf(m.name, "task: %s", e.Kind)
 	if changesFolder(e.Kind) {
-		m.journal = e.Kind
+		m.journal, m.initialized = e.Kind, e.Initialize
 	}
 	end := func(err string, x agent.TaskEnded) {
 		if t.ended {
