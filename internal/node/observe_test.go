@@ -3,6 +3,7 @@
 package node
 
 import (
+	"log/slog"
 	"testing"
 	"time"
 
@@ -38,16 +39,17 @@ func TestReceivedTimelineIsRememberedWhileThePostmasterLives(t *testing.T) {
 	}
 }
 
-// The timeline that is reported while a receiver runs; without one the server is
-// asked as well, see test/e2e.
+// With a receiver its timeline is reported, without one what it received before,
+// also when the server cannot say what it replays (here: there is none).
 func TestStandbyReportsTheHighestTimelineReceived(t *testing.T) {
 	t.Parallel()
-	n := &node{}
+	n := &node{log: slog.New(slog.DiscardHandler), pg: postgres.New(postgres.Settings{DataDir: t.TempDir()}, postgres.Deps{})}
 	o := &postgres.Observation{InRecovery: true, PostmasterStarted: time.Unix(1_900_000_000, 0), Receiver: &postgres.Receiver{PID: 7, Timeline: 3}}
 	if got := n.standbyTimeline(t.Context(), o, nil); got != 3 {
 		t.Errorf("%d", got)
 	}
-	if got := n.facts.receivedUpTo(o.PostmasterStarted, 0); got != 3 {
-		t.Errorf("%d is remembered", got)
+	o.Receiver = nil
+	if got := n.standbyTimeline(t.Context(), o, nil); got != 3 {
+		t.Errorf("%d after the receiver has ended", got)
 	}
 }
