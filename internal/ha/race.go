@@ -183,10 +183,14 @@ func compareWith(v *View, rivals []cluster.Member, former string, checkLag bool)
 	case waiting > 0:
 		return eligibility{verdict: undecided, outcome: Outcome{Do: Wait{}, Again: waiting}}
 	}
+	for i := range answers {
+		answers[i].Foreign = slices.ContainsFunc(rivals, func(m cluster.Member) bool { return m.Name == answers[i].Name && m.Agent == nil })
+	}
 	c := candidate.Compare(
 		candidate.Self{Name: v.Me, LSN: v.Instance.LSN, Timeline: v.Instance.Timeline, Tags: v.Local.Tags}, answers,
 		candidate.Rules{CheckLag: checkLag, LeaderLSN: v.DCS.Cluster.Status.LSN, MaximumLag: v.Settings.MaximumLagOnFailover,
-			CheckTimeline: v.Settings.CheckTimeline, ClusterTimeline: v.DCS.Cluster.History.Timeline(), FormerLeader: former})
+			CheckTimeline: v.Settings.CheckTimeline, ClusterTimeline: v.DCS.Cluster.History.Timeline(), FormerLeader: former,
+			WaitedEnough: v.DCS.UnlockedAt > 0 && v.Now >= v.DCS.UnlockedAt+v.Settings.TTL})
 	e := eligibility{verdict: verdictOf(c.Healthiest)}
 	for _, n := range c.Notes {
 		level := Info

@@ -44,6 +44,36 @@ type factCache struct {
 	rewindCan bool
 	rewindAt  time.Time
 	complaint string // the newest about connections that fail
+
+	// received is the highest timeline that a WAL receiver of the postmaster that
+	// started at postmaster was seen to receive.
+	received   cluster.Timeline
+	postmaster time.Time
+}
+
+// receivedUpTo takes down the timeline that a WAL receiver receives now, 0 when
+// there is none, and returns the highest since the postmaster started.
+//
+// In a race the primary is gone, the receiver with it, and the server itself tells
+// only the timeline that it has replayed. Where replay stands still before the
+// switch of timelines (a query in conflict with it, a pause) the WAL that was
+// received beyond would count as that of an old timeline, by which the member may
+// not lead and is passed over: rows that were acknowledged would be lost. A
+// promotion replays all that was received.
+//
+// An agent that starts when the receiver is gone already does not know, and tells
+// what was replayed. That errs to the safe side for this node, which does not race,
+// and the others wait a ttl for it (candidate.Compare). To remember less than was
+// received is always that; more cannot be remembered, because what another
+// postmaster received is forgotten, also by an observation that comes late.
+func (c *factCache) receivedUpTo(postmaster time.Time, now cluster.Timeline) cluster.Timeline {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !postmaster.Equal(c.postmaster) {
+		c.postmaster, c.received = postmaster, 0
+	}
+	c.received = max(c.received, now)
+	return c.received
 }
 
 // firstTime tells whether a complaint differs from the one before.
@@ -155,21 +185,28 @@ func (n *node) lookRunning(ctx context.Context, f *agent.Facts, source *cluster.
 	return 0
 }
 
-// standbyTimeline is the receiver's, or else the server's own word over a
-// replication connection, which is cached while it equals the leader's.
+// standbyTimeline is the highest that was received since the server started, or
+// the one that it replays, where that is higher: WAL from an archive is received
+// by nobody. The latter is the server's own word over a replication connection,
+// which is cached while it equals the leader's.
 func (n *node) standbyTimeline(ctx context.Context, o *postgres.Observation, source *cluster.Member) cluster.Timeline {
-	if o.Receiver != nil && o.Receiver.Timeline > 0 {
-		return o.Receiver.Timeline
+	var receives cluster.Timeline
+	if o.Receiver != nil {
+		receives = o.Receiver.Timeline
+	}
+	received := n.facts.receivedUpTo(o.PostmasterStarted, receives)
+	if receives > 0 {
+		return received
 	}
 	var leader cluster.Timeline
 	if source != nil {
 		leader = source.Timeline
 	}
-	tli, err := n.pg.LocalTimeline(ctx, leader)
+	replayed, err := n.pg.LocalTimeline(ctx, leader)
 	if err != nil {
 		n.log.Debug("could not ask for the own timeline", "error", err)
 	}
-	return tli
+	return max(received, replayed)
 }
 
 func (n *node) lookFollow(ctx context.Context, f *agent.Facts, o *postgres.Observation, source *cluster.Member) {

@@ -33,6 +33,9 @@ type agentProc struct {
 	lastTry string
 	asks    uint64
 	asked   map[uint64]func(code int) // questions in failsafe mode without an answer
+	// received is the highest timeline that it has seen receivedBy receive.
+	receivedBy *server
+	received   cluster.Timeline
 	// frozenAt and thawedAt bracket the last time it stood still.
 	frozenAt, thawedAt time.Duration
 }

@@ -183,6 +183,7 @@ func (w *World) leaderMade(m *machine) {
 	// A rival that was fit and in reach for a while, and has stood still ahead of us
 	// just as long, must have been heard.
 	mayRace := w.topology()
+	history, _ := cluster.ParseHistory([]byte(w.store.keys[cluster.KeyHistory].value))
 	for _, r := range w.machines {
 		if w.opts.Failsafe && !mayRace(r) {
 			continue // decided so: see ha.healthiest
@@ -192,6 +193,9 @@ func (w *World) leaderMade(m *machine) {
 		}
 		if _, there := w.store.keys[cluster.KeyMembers+r.name]; !there || r.disk.sysid != m.disk.sysid {
 			continue
+		}
+		if w.opts.CheckTimeline && r.disk.at.br.tli < history.Timeline() {
+			continue // what it has received, not what it tells, is of an old timeline
 		}
 		if w.now-r.pg.advanced > 4*time.Second && r.disk.at.lsn > m.disk.at.lsn {
 			w.violate("the most advanced replica leads", "%s at %s took the key although %s is at %s", m.name, m.disk.at, r.name, r.disk.at)

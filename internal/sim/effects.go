@@ -67,7 +67,7 @@ func (m *machine) answer() candidate.Answer {
 	if s == nil || !s.ready || s.closed {
 		return a
 	}
-	a.Primary, a.Timeline = !s.recovery, m.disk.at.br.tli
+	a.Primary, a.Timeline = !s.recovery, m.timeline()
 	if s.recovery {
 		a.LSN = m.disk.at.lsn
 	}
@@ -186,8 +186,10 @@ func (m *machine) localPosition() (lsn cluster.LSN, tli cluster.Timeline, recove
 	switch {
 	case !d.present:
 		return 0, 0, false, false
+	case m.pg != nil && m.pg.ready && m.pg.recovery:
+		return m.pg.replayed.lsn, m.pg.replayed.br.tli, true, true
 	case m.pg != nil && m.pg.ready:
-		return m.pg.replayed, d.at.br.tli, m.pg.recovery, true
+		return m.pg.replayed.lsn, d.at.br.tli, false, true
 	case m.pg != nil:
 		return 0, 0, false, false
 	case d.control == shutDownInRecovery || d.control == inArchiveRecovery:

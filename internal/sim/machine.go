@@ -33,6 +33,7 @@ type machine struct {
 	agent   *agentProc
 
 	slowUntil   time.Duration // replication is slow
+	heldUntil   time.Duration // replay stands still
 	slowAnswers time.Duration // answers of the store are slow
 	slowStart   time.Duration // what the next crash recovery takes
 	slowStop    time.Duration // what the next shutdown checkpoint takes

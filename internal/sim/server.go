@@ -22,7 +22,7 @@ type server struct {
 	advanced time.Duration // when the position last grew
 	seenRecv bool          // the agent knows of the receiver
 	readyAt  time.Duration
-	replayed cluster.LSN
+	replayed place // until where, of what the disk has
 }
 
 // spawn starts a server. Whoever starts a half-made folder has made a mistake
@@ -61,7 +61,7 @@ func (m *machine) spawn(primary bool, source string) *server {
 		if m.pg != s || s.closed {
 			return
 		}
-		s.ready, s.replayed, s.readyAt, s.advanced = true, d.at.lsn, w.now, w.now
+		s.ready, s.replayed, s.readyAt, s.advanced = true, d.at, w.now, w.now
 		if primary {
 			s.recovery = false
 			if crashed {
@@ -131,7 +131,7 @@ func (s *server) receive() {
 		return
 	}
 	m.later(20*time.Millisecond+w.upTo(60*time.Millisecond), s.receive)
-	s.replayed = m.disk.at.lsn // replay is quick
+	s.replay()
 	from := w.machine(s.source)
 	if from == nil || from == m {
 		return
@@ -165,13 +165,39 @@ func (s *server) receive() {
 	to, _ := m.disk.at.toward(from.disk.at, limit)
 	if to != m.disk.at {
 		m.disk.at, s.advanced = to, w.now
-		s.replayed = to.lsn
+		s.replay()
 	}
 	for i := range from.disk.slots {
 		if x := &from.disk.slots[i]; x.name == cluster.SlotName(m.name) {
 			x.restart = max(x.restart, to.lsn)
 		}
 	}
+}
+
+// replay is quick, unless it stands still.
+func (s *server) replay() {
+	if s.m.w.now >= s.m.heldUntil {
+		s.replayed = s.m.disk.at
+	}
+}
+
+// timeline is what the agent tells of a server that answers: of a standby the
+// highest that the agent has seen a receiver receive, or the one replayed.
+func (m *machine) timeline() cluster.Timeline {
+	s, p := m.pg, m.agent
+	if !s.recovery {
+		return m.disk.at.br.tli
+	}
+	if p == nil {
+		return s.replayed.br.tli
+	}
+	if p.receivedBy != s {
+		p.receivedBy, p.received = s, 0
+	}
+	if s.stream != nil {
+		p.received = max(p.received, m.disk.at.br.tli)
+	}
+	return max(p.received, s.replayed.br.tli)
 }
 
 // refused tells why a source would not serve this standby, "" when it does.
@@ -335,20 +361,19 @@ func (m *machine) facts(source *cluster.Member) agent.Facts {
 		f.Rejecting = true
 		return f
 	}
-	f.Answers, f.InRecovery, f.Timeline, f.LSN = true, s.recovery, d.at.br.tli, d.at.lsn
+	f.Answers, f.InRecovery, f.Timeline, f.LSN = true, s.recovery, m.timeline(), d.at.lsn
 	for _, x := range d.slots {
 		f.Slots = append(f.Slots, m.slotFact(x))
 	}
 	if !s.recovery {
 		return f
 	}
-	f.Received, f.Replayed = d.at.lsn, s.replayed
+	f.Received, f.Replayed = d.at.lsn, s.replayed.lsn
 	if s.stream != nil {
 		f.ReplicationState = "streaming"
 		s.seenRecv = true
 	} else {
 		f.Received = 0 // as after a start without a receiver
-		f.LSN = s.replayed
 	}
 	if source != nil {
 		f.FollowNeeds = ha.FollowNeeds{Source: source.Name, Checked: true}

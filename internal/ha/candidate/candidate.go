@@ -19,6 +19,9 @@ type Answer struct {
 	Tags      *cluster.Tags
 
 	WatchdogFailed bool
+	// Foreign: it is not one of our agents. The timeline that it tells is the one
+	// that it has replayed, whatever it has received.
+	Foreign bool
 }
 
 // Limitation says why the member cannot be promoted, "" when it can.
@@ -49,6 +52,9 @@ type Rules struct {
 	MaximumLag      int64       // bytes
 	CheckTimeline   bool
 	ClusterTimeline cluster.Timeline // 0: not known
+	// WaitedEnough: the leader key has been absent for one ttl. A rival of ours that
+	// is ahead on an old timeline has had that long to reach the present one.
+	WaitedEnough bool
 	// FormerLeader is the leader of the last healthy view: a lower priority than
 	// its is forgiven.
 	FormerLeader string
@@ -113,10 +119,7 @@ func (v *Verdict) against(self Self, a Answer, rules Rules) bool {
 		v.note(true, "Primary (%s) is still alive", a.Name)
 		return false
 	case rules.CheckTimeline && a.Timeline > 0 && a.Timeline < rules.ClusterTimeline:
-		// By the same rule it does not race. Its position is one of a history that the
-		// cluster has left: were it to keep us back, nobody would ever lead.
-		v.note(false, "Timeline %d of member %s is behind the cluster timeline %d: its wal position does not count", a.Timeline, a.Name, rules.ClusterTimeline)
-		return true
+		return v.againstOldTimeline(self, a, rules)
 	case a.LSN > self.LSN:
 		v.note(false, "Wal position of %s is ahead of my wal position", a.Name)
 		v.AheadOfUs = a.Name
@@ -131,6 +134,37 @@ func (v *Verdict) against(self Self, a Answer, rules Rules) bool {
 		return false
 	}
 	return true
+}
+
+// againstOldTimeline compares with a rival that by its timeline may not lead, and
+// reports whether we may go on.
+//
+// What it has beyond us may be either of two things. WAL of a history that the
+// cluster has left: were that to keep us back, nobody would ever lead. Or WAL of
+// the present one, with rows that were acknowledged, which it has received and not
+// replayed up to the switch of timelines: then to pass it over is to lose them. A
+// member of ours remembers what it has received, but not beyond a restart of its
+// agent. So it is given one ttl to replay up to the switch, and to race itself.
+// One that is not of ours never tells what it has received: there is no time after
+// which we would know better, and an operator has to decide.
+func (v *Verdict) againstOldTimeline(self Self, a Answer, rules Rules) bool {
+	if a.LSN <= self.LSN {
+		return true // it does not race, and has nothing that we have not
+	}
+	old := fmt.Sprintf("Timeline %d of member %s is behind the cluster timeline %d", a.Timeline, a.Name, rules.ClusterTimeline)
+	switch {
+	case !a.Foreign && rules.WaitedEnough:
+		v.note(true, "%s and was so for one ttl: its wal position does not count any more", old)
+		return true
+	case a.Foreign:
+		v.note(false, "Wal position of %s is ahead of my wal position", a.Name)
+		v.note(true, "%s, but it is no agent of ours and may have received more than it tells: nobody is promoted before it catches up or is stopped", old)
+	default:
+		v.note(false, "Wal position of %s is ahead of my wal position", a.Name)
+		v.note(false, "%s, but it may have received more than it has replayed: it counts until one ttl after the leader key was gone", old)
+	}
+	v.AheadOfUs = a.Name
+	return false
 }
 
 // Lag is how many bytes a position is behind another; 0 when it is not.

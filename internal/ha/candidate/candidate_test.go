@@ -38,8 +38,6 @@ func TestCompare(t *testing.T) {
 		{"ahead of what was published", me, nil, Rules{CheckLag: true, LeaderLSN: 10}, true, ""},
 		{"timeline behind", me, nil, Rules{CheckTimeline: true, ClusterTimeline: 4}, false, "My timeline 3 is behind last known cluster timeline 4"},
 		{"timeline not known", Self{Name: "n1", LSN: 1000}, nil, Rules{CheckTimeline: true}, false, "Can not figure out my timeline"},
-		{"rival ahead on an old timeline", me, []Answer{with(replica("n2", 9999), func(a *Answer) { a.Timeline = 2 })}, Rules{CheckTimeline: true, ClusterTimeline: 3}, true,
-			"Timeline 2 of member n2 is behind the cluster timeline 3: its wal position does not count"},
 		{"rival ahead on an old timeline that may lead", me, []Answer{with(replica("n2", 9999), func(a *Answer) { a.Timeline = 2 })}, Rules{ClusterTimeline: 3}, false,
 			"Wal position of n2 is ahead of my wal position"},
 		{"rival ahead on a timeline that is not known", me, []Answer{with(replica("n2", 9999), func(a *Answer) { a.Timeline = 0 })}, Rules{CheckTimeline: true, ClusterTimeline: 3}, false,
@@ -61,6 +59,69 @@ func TestCompare(t *testing.T) {
 				t.Errorf("notes %v, want %q", v.Notes, x.note)
 			}
 		})
+	}
+}
+
+// A rival on an old timeline may have received more of the present one than it has
+// replayed: to pass it over is to lose that.
+func TestRivalOnAnOldTimeline(t *testing.T) {
+	const (
+		ahead    = "Wal position of n2 is ahead of my wal position"
+		ours     = "Timeline 2 of member n2 is behind the cluster timeline 3, but it may have received more than it has replayed: it counts until one ttl after the leader key was gone"
+		foreign  = "Timeline 2 of member n2 is behind the cluster timeline 3, but it is no agent of ours and may have received more than it tells: nobody is promoted before it catches up or is stopped"
+		noLonger = "Timeline 2 of member n2 is behind the cluster timeline 3 and was so for one ttl: its wal position does not count any more"
+	)
+	me := Self{Name: "n1", LSN: 1000, Timeline: 3}
+	higher := cluster.NewObject("failover_priority", 2)
+	for _, x := range []struct {
+		name   string
+		rival  Answer
+		waited bool
+		want   bool
+		notes  []string
+	}{
+		{"ahead, at once", Answer{LSN: 1001, Timeline: 2}, false, false, []string{ahead, ours}},
+		{"ahead, after a ttl", Answer{LSN: 1001, Timeline: 2}, true, true, []string{noLonger}},
+		{"ahead, not of ours, at once", Answer{LSN: 1001, Timeline: 2, Foreign: true}, false, false, []string{ahead, foreign}},
+		{"ahead, not of ours, after a ttl", Answer{LSN: 1001, Timeline: 2, Foreign: true}, true, false, []string{ahead, foreign}},
+		{"level", Answer{LSN: 1000, Timeline: 2}, false, true, nil},
+		{"level, with a higher priority", Answer{LSN: 1000, Timeline: 2, Tags: higher}, false, true, nil},
+		{"level, not of ours", Answer{LSN: 1000, Timeline: 2, Foreign: true, Tags: higher}, false, true, nil},
+		{"behind", Answer{LSN: 999, Timeline: 2}, true, true, nil},
+		{"server down", Answer{Timeline: 2}, false, true, nil},
+		{"may not lead", Answer{LSN: 1001, Timeline: 2, WatchdogFailed: true}, false, true, nil},
+		{"ahead, tells what it received", Answer{LSN: 1001, Timeline: 3}, true, false, []string{ahead}},
+		{"ahead on a timeline that is not known", Answer{LSN: 1001}, true, false, []string{ahead}},
+		{"primary", Answer{Primary: true, Timeline: 2}, true, false, []string{"Primary (n2) is still alive"}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			x.rival.Name, x.rival.Reachable = "n2", true
+			v := Compare(me, []Answer{x.rival}, Rules{CheckTimeline: true, ClusterTimeline: 3, WaitedEnough: x.waited})
+			var notes []string
+			for _, n := range v.Notes {
+				notes = append(notes, n.Text)
+			}
+			if v.Healthiest != x.want || !slices.Equal(notes, x.notes) {
+				t.Errorf("healthiest: %v, want %v; notes %q, want %q", v.Healthiest, x.want, notes, x.notes)
+			}
+			if aheadOfUs := slices.Contains(x.notes, ahead); (v.AheadOfUs == "n2") != aheadOfUs {
+				t.Errorf("ahead of us: %q", v.AheadOfUs)
+			}
+		})
+	}
+}
+
+// The member that has received most races itself: by the timeline that it tells,
+// the received one, neither it nor the others are mistaken.
+func TestWhoHasReceivedMostRacesAlthoughItsReplayStandsStill(t *testing.T) {
+	rules := Rules{CheckTimeline: true, ClusterTimeline: 3}
+	received, replayed := replica("n1", 2000), replica("n2", 1000)
+	if v := Compare(Self{Name: "n1", LSN: 2000, Timeline: 3}, []Answer{replayed}, rules); !v.Healthiest {
+		t.Errorf("bars itself: %v", v.Notes)
+	}
+	rules.WaitedEnough = true
+	if v := Compare(Self{Name: "n2", LSN: 1000, Timeline: 3}, []Answer{received}, rules); v.Healthiest {
+		t.Error("is passed over")
 	}
 }
 
