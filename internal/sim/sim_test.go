@@ -116,6 +116,7 @@ func TestFoundSeedsHold(t *testing.T) {
 		{10232, "a reclaimed key was taken for an announced promotion; and an agent gave way to a key that its predecessor had made"},
 		{3082, "a rewind that never began was never tried again"},
 		{29924600011, "nobody led, because a member on an old timeline had more WAL"},
+		{700065, "the same; here it is passed over, one ttl after the leader key was gone"},
 		{29924800035, "a guardian that froze while the store was away was not replaced"},
 		{29923486041, "a watchdog reset a machine whose guardian had only stood still for a while"},
 	} {
