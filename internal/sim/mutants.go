@@ -142,7 +142,7 @@ func init() {
 				}
 				return ev
 			}},
-		{Name: "race ignores rivals ahead", Seed: 2, Breaks: "positions of the other replicas are not compared",
+		{Name: "race ignores rivals ahead", Seed: 5, Breaks: "positions of the other replicas are not compared",
 			Invariant: "the most advanced replica leads", Shape: func(o *Options) {
 				scripted(Step{At: 70 * sec, Kind: "slow replication", Role: "replica", For: 60 * sec},
 					Step{At: 90 * sec, Kind: "machine crash", Role: "leader", For: 80 * sec})(o)
@@ -156,7 +156,7 @@ func init() {
 				}
 				v.Peers.Results = r
 			})},
-		{Name: "race ignores the lag", Seed: 4, Breaks: "maximum_lag_on_failover is not looked at",
+		{Name: "race ignores the lag", Seed: 10, Breaks: "maximum_lag_on_failover is not looked at",
 			Invariant: "loss is bounded", Shape: func(o *Options) {
 				scripted(Step{At: 55 * sec, Kind: "slow replication", Node: 0, For: 90 * sec},
 					Step{At: 55 * sec, Kind: "slow replication", Node: 1, For: 90 * sec},
@@ -190,7 +190,7 @@ func init() {
 				}
 				return o
 			}},
-		{Name: "rewinds the leader", Seed: 2, Breaks: "the leader heals itself by the history of a member that is behind",
+		{Name: "rewinds the leader", Seed: 1, Breaks: "the leader heals itself by the history of a member that is behind",
 			Invariant: "rewind to the leader's side", Shape: three,
 			decide: func(_ *machine, v *ha.View) ha.Outcome {
 				o := ha.Decide(v)
@@ -221,7 +221,7 @@ func init() {
 				}
 				return o
 			}},
-		{Name: "nofailover is not looked at", Seed: 1, Breaks: "the tag does not keep a member from the race",
+		{Name: "nofailover is not looked at", Seed: 2, Breaks: "the tag does not keep a member from the race",
 			Invariant: "nofailover never leads", Shape: func(o *Options) { three(o); o.NoFailover = "n3" },
 			decide: looked(func(v *ha.View) { v.Local.Tags = nil })},
 		{Name: "system identifiers are not compared", Seed: 2, Breaks: "a node of another cluster takes part",
@@ -231,7 +231,7 @@ func init() {
 					c.Initialize = &cluster.Initialize{Value: v.Instance.Sysid, Version: c.Initialize.Version}
 				}
 			}))},
-		{Name: "starts as a primary without the lease", Seed: 3, Breaks: "a crashed primary is started again before anything is asked",
+		{Name: "starts as a primary without the lease", Seed: 5, Breaks: "a crashed primary is started again before anything is asked",
 			Invariant: "no writes after the deadline", Shape: func(o *Options) {
 				three(o)
 				o.Faults = []string{"machine crash", "postgres crash", "cut from store"}

@@ -61,16 +61,31 @@ func advance(t *testing.T, w *World, d time.Duration) {
 }
 
 // replayHeld is the moment in which the primary of timeline 2 dies: r is on
-// timeline 2 and ahead of l, and has replayed timeline 1 only.
+// timeline 2 and ahead of l, and has replayed timeline 1 only. Not every seed leads
+// there.
 func replayHeld(t *testing.T) (w *World, r, l *machine) {
 	t.Helper()
-	o := FromSeed(4)
+	for seed := uint64(1); seed <= 50; seed++ {
+		if w, r, l = tryReplayHeld(t, seed); w != nil {
+			return w, r, l
+		}
+	}
+	t.Fatal("no seed leads to the moment that this test is about")
+	return nil, nil, nil
+}
+
+func tryReplayHeld(t *testing.T, seed uint64) (w *World, r, l *machine) {
+	t.Helper()
+	o := FromSeed(seed)
 	three(&o)
 	o.Pause, o.Faulty, o.CheckTimeline, o.MaximumLag, o.FollowRestarts = 0, time.Hour, true, 1<<40, false
 	o.Local.UsePgRewind = true
 	w = newWorld(o)
 	advance(t, w, 60*sec)
 	first := w.machine(w.store.leader())
+	if first == nil {
+		return nil, nil, nil
+	}
 	for _, m := range w.machines {
 		if m != first {
 			r = m
@@ -83,13 +98,13 @@ func replayHeld(t *testing.T) (w *World, r, l *machine) {
 	second := w.machine(w.store.leader())
 	l = first
 	if second == nil || second == r || second == first {
-		t.Fatalf("the history does not fit: %q leads", w.store.leader())
+		return nil, nil, nil
 	}
 	l.slowUntil = w.now + 10*sec
 	advance(t, w, 3*sec)
 	w.crash(second, time.Hour)
-	if r.disk.at.br.tli != 2 || r.pg.replayed.br.tli != 1 || l.disk.at.br.tli != 2 || r.disk.at.lsn <= l.disk.at.lsn {
-		t.Fatalf("the history does not fit: r at %s, replayed %s; l at %s", r.disk.at, r.pg.replayed, l.disk.at)
+	if r.pg == nil || r.disk.at.br.tli != 2 || r.pg.replayed.br.tli != 1 || l.disk.at.br.tli != 2 || r.disk.at.lsn <= l.disk.at.lsn {
+		return nil, nil, nil
 	}
 	return w, r, l
 }
