@@ -91,7 +91,7 @@ func (w *World) view(name string, c, healthy *cluster.Cluster, dead ...string) *
 		}
 	}
 	if c.Leader == nil {
-		v.DCS.UnlockedAt = present - time.Minute // whoever lets another go first for a moment has done so
+		v.DCS.UnlockedAt = present - max(time.Minute, v.Settings.TTL) // whoever lets another go first for a moment, or for one ttl, has done so
 	}
 	for _, m := range healthy.Members {
 		a := w.status(m.Name).Answer
