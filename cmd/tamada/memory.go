@@ -15,9 +15,10 @@ import (
 // startIsOver is when a process has done what it does only once.
 const startIsOver = 20 * time.Second
 
-// slimDown gives back what only the start of a process needed: the heap's free pages, and the
-// pages of the program's own file, most of which the initialization of libraries
-// has touched. What is needed of those comes back from the page cache by itself.
+// slimDown gives back what only the start of a process needed: the heap's free
+// pages, and the pages of the program's own file, most of which the initialization
+// of libraries has touched. What is needed of those comes back from the page cache
+// by itself.
 func slimDown() {
 	debug.FreeOSMemory()
 	for _, m := range programPages() {
