@@ -3,15 +3,13 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
-	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"tamada/internal/setup"
 )
@@ -78,23 +76,14 @@ func generateConfig(a generateArguments) int {
 	return 0
 }
 
-// askPassword asks on the terminal, without showing what is typed.
+// askPassword asks on the terminal. An interrupt ends the question and no more:
+// a program that just died would leave the terminal without echo.
 func askPassword() (string, error) {
-	fmt.Fprint(os.Stderr, "Please enter the user password:")
-	fd := int(os.Stdin.Fd())
-	if old, err := unix.IoctlGetTermios(fd, unix.TCGETS); err == nil {
-		quiet := *old
-		quiet.Lflag &^= unix.ECHO
-		if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err == nil {
-			defer func() {
-				_ = unix.IoctlSetTermios(fd, unix.TCSETS, old)
-				fmt.Fprintln(os.Stderr)
-			}()
-		}
-	}
-	line, err := bufio.NewReader(os.Stdin).ReadString('\n')
-	if err != nil && line == "" {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	password, err := ctlDeps("tamada").AskPassword(ctx, "Please enter the user password:")
+	if err != nil {
 		return "", fmt.Errorf("no password was given: %w", err)
 	}
-	return strings.TrimRight(line, "\r\n"), nil
+	return password, nil
 }

@@ -153,6 +153,16 @@ func (x *onTerminal) enter(keys string) {
 	}
 }
 
+// shows tells whether the terminal shows what is typed.
+func (x *onTerminal) shows() bool {
+	x.t.Helper()
+	settings, err := unix.IoctlGetTermios(int(x.master.Fd()), unix.TCGETS)
+	if err != nil {
+		x.t.Fatal(err)
+	}
+	return settings.Lflag&unix.ECHO != 0
+}
+
 // code waits for the end and returns the exit code.
 func (x *onTerminal) code() int {
 	x.t.Helper()
@@ -241,6 +251,32 @@ func TestOnATerminal(t *testing.T) {
 		x.see("ERROR, SQLSTATE: connection to server at \"127.0.0.1\", port 1 failed: Connection refused", 1)
 		if code := x.code(); code != 0 || strings.Contains(x.text(), "hunter2") {
 			t.Errorf("exit code %d, the terminal shows\n%s", code, x.text())
+		}
+	})
+	t.Run("password for a configuration", func(t *testing.T) {
+		t.Parallel()
+		for _, name := range []string{"tamada", "patroni"} {
+			args := []string{"generate-config"}
+			if name == "patroni" {
+				args = []string{"--generate-config"}
+			}
+			args = append(args, "--dsn", "host=127.0.0.1 port=1 user=u")
+			x := openTerminal(t, program(t, name, nil, args...))
+			x.see("Please enter the user password:", 1)
+			x.enter("hunter2\n")
+			if code := x.code(); code != 1 || strings.Contains(x.text(), "hunter2") {
+				t.Errorf("exit code %d, the terminal shows\n%s", code, x.text())
+			}
+			x = openTerminal(t, program(t, name, nil, args...))
+			x.see("Please enter the user password:", 1)
+			if x.shows() {
+				t.Error("the terminal shows what is typed")
+			}
+			x.enter("\x03")
+			if code := x.code(); code != 1 || !x.shows() {
+				t.Errorf("exit code %d, what is typed is shown: %t\n%s", code, x.shows(), x.text())
+			}
+			x.see("no password was given: aborted", 1)
 		}
 	})
 }

@@ -46,10 +46,18 @@ func (a *app) demand(ctx context.Context, text string) (string, error) {
 	}
 }
 
-// secret asks for a password. The question goes to standard error, because
-// standard output may well be a file with the result in it.
-func (a *app) secret(ctx context.Context, text string) (string, error) {
-	fmt.Fprintf(a.Stderr, "%s: ", text)
+// AskPassword asks a question and does not show the answer while it is typed.
+// The question goes to standard error, because standard output may well be a file
+// with the result in it. The end of the input, and of ctx, is an error.
+func (d Deps) AskPassword(ctx context.Context, question string) (string, error) {
+	a := &app{Deps: d}
+	return a.secret(ctx, question)
+}
+
+// secret is [Deps.AskPassword] among other questions. The input is hidden first:
+// a password that is typed, or pasted, as soon as the question is seen must not
+// be shown.
+func (a *app) secret(ctx context.Context, question string) (string, error) {
 	if a.Hide != nil {
 		restore, err := a.Hide()
 		if err != nil {
@@ -58,6 +66,7 @@ func (a *app) secret(ctx context.Context, text string) (string, error) {
 		defer fmt.Fprintln(a.Stderr)
 		defer restore()
 	}
+	fmt.Fprint(a.Stderr, question)
 	return a.line(ctx)
 }
 

@@ -71,7 +71,7 @@ func (q *querier) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	if q.askPassword {
-		if q.password, err = q.secret(cmd.Context(), "Password"); err != nil {
+		if q.password, err = q.secret(cmd.Context(), "Password: "); err != nil {
 			return err
 		}
 	}
