@@ -73,7 +73,7 @@ func (d *demo) do(ctx context.Context, o order, n node) (string, error) {
 	switch o.Verb {
 	case "crash":
 		d.want(n, func(r *run) { r.wanted, r.frozen = false, false })
-		return fmt.Sprintf("%s: killed guardian, agent, etcd member and PostgreSQL, as if the machine had lost its power", name), n.kill(ctx)
+		return fmt.Sprintf("%s: killed guardian, agent, etcd member and PostgreSQL, as if the machine had lost its power", name), n.kill(ctx, 0)
 	case "freeze":
 		return d.freeze(n, o.Guardian, r.frozen)
 	case "thaw":

@@ -132,9 +132,10 @@ func (n node) stopped() bool {
 	return found
 }
 
-// kill ends everything of the node at once, as a machine's failure does. The
+// kill ends everything of the node, PostgreSQL with SIGQUIT until grace is over;
+// without grace it is at once, as a machine's failure does. The
 // guardian goes first, or it would start the others again.
-func (n node) kill(ctx context.Context) error {
+func (n node) kill(ctx context.Context, grace time.Duration) error {
 	for {
 		count, err := n.signal(syscall.SIGKILL, guardianProcess, agentProcess, etcdProcess)
 		if err != nil {
@@ -147,7 +148,7 @@ func (n node) kill(ctx context.Context) error {
 			return fmt.Errorf("kill the processes of %s: %w", n.name(), err)
 		}
 	}
-	return proc.KillAll(ctx, n.data(), 0)
+	return proc.KillAll(ctx, n.data(), grace)
 }
 
 // end stops what is left of the node in an orderly way if it listens, and
@@ -181,7 +182,7 @@ func (n node) end(ctx context.Context, grace time.Duration) error {
 	}
 	kctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
-	return n.kill(kctx)
+	return n.kill(kctx, 2*time.Second)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

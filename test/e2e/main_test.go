@@ -23,6 +23,8 @@ import (
 const (
 	envInner = "TAMADA_E2E_INNER" // folder to work in
 	envKeep  = "TAMADA_E2E_DIR"
+	// envOwnMemory says that the inner process has shared memory to itself.
+	envOwnMemory = "TAMADA_E2E_OWN_MEMORY"
 )
 
 // Where the inner process works, and the program under test.
@@ -42,7 +44,45 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(code)
 	}
+	if err := ownSharedMemory(); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		os.Exit(1)
+	}
 	os.Exit(m.Run())
+}
+
+// startInner starts the tests proper in namespaces of their own for shared
+// memory. A killed PostgreSQL leaves its own behind, which would stay until the
+// machine is restarted once the data folder is gone too: a megabyte of memory
+// and one of the kernel's 4096 identifiers for every server that a test kills;
+// with none left no PostgreSQL starts any more. It goes with the namespaces.
+// Where they are not allowed (only root may) a run leaves some hundred of these.
+func startInner(dir string) (pid int, err error) {
+	env := append(os.Environ(), envInner+"="+dir)
+	sys := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	attr := &syscall.ProcAttr{Env: append(env, envOwnMemory+"=1"), Files: []uintptr{0, 1, 2}, Sys: sys}
+	sys.Cloneflags = unix.CLONE_NEWIPC | unix.CLONE_NEWNS
+	if pid, err = syscall.ForkExec("/proc/self/exe", os.Args, attr); !errors.Is(err, unix.EPERM) {
+		return pid, err
+	}
+	sys.Cloneflags, attr.Env = 0, env
+	return syscall.ForkExec("/proc/self/exe", os.Args, attr)
+}
+
+// ownSharedMemory completes in the inner process what startInner began: the
+// POSIX half of shared memory is a file system.
+func ownSharedMemory() error {
+	if os.Getenv(envOwnMemory) == "" {
+		return nil
+	}
+	// What is mounted from now on is not seen outside.
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, ""); err != nil {
+		return fmt.Errorf("keep mounts to the tests: %w", err)
+	}
+	if err := unix.Mount("tmpfs", "/dev/shm", "tmpfs", unix.MS_NOSUID|unix.MS_NODEV, "mode=1777"); err != nil {
+		return fmt.Errorf("mount /dev/shm for the tests: %w", err)
+	}
+	return nil
 }
 
 // build makes the program under test, once and only when a test needs it.
@@ -70,9 +110,7 @@ func supervise() (int, error) {
 	runtime.LockOSThread()
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
-	pid, err := syscall.ForkExec("/proc/self/exe", os.Args, &syscall.ProcAttr{
-		Env: append(os.Environ(), envInner+"="+dir), Files: []uintptr{0, 1, 2},
-		Sys: &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}})
+	pid, err := startInner(dir)
 	if err != nil {
 		return 1, err
 	}

@@ -131,7 +131,7 @@ func (s *Server) end(t testing.TB) {
 	s.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	if err := proc.KillAll(ctx, s.Settings.DataDir, 0); err != nil {
+	if err := proc.KillAll(ctx, s.Settings.DataDir, 5*time.Second); err != nil {
 		t.Error(err)
 	}
 	if t.Failed() {
