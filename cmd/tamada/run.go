@@ -165,7 +165,7 @@ func runAgent(path string) (code int, err error) {
 	}
 	defer func() { code = closeLog(log, code) }()
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(50)
+		debug.SetGCPercent(75)
 	}
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(agentMemory)

@@ -112,7 +112,7 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	kind, detail, before := a.task.Kind, a.task.Detail, a.roleBefore
 	defer a.recordTask(a.task, ev)
 	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now, Phase: a.task.Phase}
-	if kind == ha.TaskPromote && a.taskCancelled && a.task.Phase < ha.PhaseCommitted {
+	if a.taskCancelled && (kind == ha.TaskClone || kind == ha.TaskPromote && a.task.Phase < ha.PhaseCommitted) {
 		a.last = nil // cancelled, which says nothing about the next one
 	}
 	ended := a.task

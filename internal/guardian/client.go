@@ -135,8 +135,8 @@ func (c *Client) greet(hello message) (message, error) {
 
 func (c *Client) read(conn *net.UnixConn) {
 	defer conn.Close()
-	for {
-		m, _, err := receive(conn)
+	for in := new(envelope); ; {
+		m, _, err := in.receive(conn)
 		if err != nil {
 			c.mu.Lock()
 			current := c.conn == conn

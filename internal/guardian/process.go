@@ -196,8 +196,8 @@ func (p *process) accept() {
 
 func (p *process) read(c *net.UnixConn) {
 	defer c.Close()
-	for {
-		m, file, err := receive(c)
+	for in := new(envelope); ; {
+		m, file, err := in.receive(c)
 		if err != nil && m.Type == "" && !errors.Is(err, net.ErrClosed) && !isEOF(err) {
 			p.Log.Warn("a connection to the guardian's socket is closed", "error", err)
 		}

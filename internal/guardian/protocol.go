@@ -136,22 +136,28 @@ func sendNow(c *net.UnixConn, b, rights []byte) (sent bool, err error) {
 	return err == nil, err
 }
 
+// envelope is room for one message, used again for the next.
+type envelope struct {
+	message [maxMessage]byte
+	rights  [64]byte
+}
+
 // receive reads one message and the descriptor that came with it, if any.
-func receive(c *net.UnixConn) (message, *os.File, error) {
-	var buf [maxMessage]byte
-	var oob [64]byte
-	n, on, _, _, err := c.ReadMsgUnix(buf[:], oob[:])
+func receive(c *net.UnixConn) (message, *os.File, error) { return new(envelope).receive(c) }
+
+func (b *envelope) receive(c *net.UnixConn) (message, *os.File, error) {
+	n, on, _, _, err := c.ReadMsgUnix(b.message[:], b.rights[:])
 	if err != nil {
 		return message{}, nil, err
 	}
 	if n == 0 {
 		return message{}, nil, net.ErrClosed
 	}
-	file, err := receivedFile(oob[:on])
+	file, err := receivedFile(b.rights[:on])
 	if err != nil {
 		return message{}, nil, err
 	}
-	m, err := decode(buf[:n])
+	m, err := decode(b.message[:n])
 	if err != nil && file != nil {
 		file.Close()
 		file = nil

@@ -111,6 +111,8 @@ func TestDecide(t *testing.T) {
 		// 3.4, 4.1
 		{"leader without data releases the key", view(empty, holding), ReleaseLeader{Why: "data dir empty"}, "released leader key voluntarily as data dir empty"},
 		{"empty folder is cloned from the leader", view(empty), Clone{member("n2")}, "trying to bootstrap from leader 'n2'"},
+		{"clone that failed is not repeated in a tight loop", view(empty, ended(TaskClone, "no space left")), Wait{}, "waiting to bootstrap from leader 'n2' again, because the last attempt failed"},
+		{"clone that failed is repeated", view(empty, ended(TaskClone, "no space left"), func(v *View) { v.Last.Ended -= 5 * time.Second }), Clone{member("n2")}, "trying to bootstrap from leader 'n2'"},
 		{"empty folder stays empty in pause", view(empty, paused), Wait{}, "running with empty data directory"},
 		{"first node takes the initialize key", view(empty, unlocked, func(v *View) { v.DCS.Cluster.Initialize = nil }), TakeInitialize{}, ""},
 		{"nofailover node does not bootstrap", view(empty, unlocked, func(v *View) {

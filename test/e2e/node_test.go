@@ -226,8 +226,9 @@ func (n *node) killAll() {
 		}
 		left := false
 		for pid, p := range known {
-			// A pid that now is another program is not ours any more.
-			if q, ok := readProcess(pid); ok && q.state != 'Z' && (q.comm == p.comm) {
+			// A pid that now is another process is not ours any more; one that now runs
+			// another program is a postmaster just being started.
+			if q, ok := readProcess(pid); ok && q.state != 'Z' && q.start == p.start {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
 				left = true
 			}

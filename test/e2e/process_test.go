@@ -16,6 +16,7 @@ import (
 // A process is one entry of /proc.
 type process struct {
 	pid, ppid int
+	start     string // ticks since the boot: with the pid it names one process for ever
 	state     byte
 	comm      string
 	cmdline   string
@@ -47,11 +48,12 @@ func readProcess(pid int) (process, bool) {
 		return process{}, false
 	}
 	fields := strings.Fields(string(stat[end+1:]))
-	if len(fields) < 2 {
+	if len(fields) < 20 {
 		return process{}, false
 	}
 	p := process{pid: pid, state: fields[0][0], comm: string(stat[open+1 : end])}
 	p.ppid, _ = strconv.Atoi(fields[1])
+	p.start = fields[19]
 	if b, err := os.ReadFile(dir + "/cmdline"); err == nil {
 		p.cmdline = strings.TrimSpace(strings.ReplaceAll(string(b), "\x00", " "))
 	}
