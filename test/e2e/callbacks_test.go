@@ -106,6 +106,7 @@ func TestCallbacksAndHooksAreCalled(t *testing.T) {
 		}
 		want(t, second, "before_stop", "on_restart replica")
 		want(t, first, "before_stop", "on_restart primary")
+		c.waitHealthy(patience, first) // only who streams again can receive the end of the WAL
 	})
 	next()
 	t.Run("switchover", func(t *testing.T) {

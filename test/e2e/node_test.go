@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -225,7 +226,13 @@ func (n *node) killAll() {
 			known[p.pid] = p
 		}
 		left := false
-		for pid, p := range known {
+		// PostgreSQL last: an agent that sees it die would start it again, or write down
+		// that it crashed.
+		order := slices.SortedFunc(maps.Keys(known), func(x, y int) int {
+			return cmp.Compare(last(known[x]), last(known[y]))
+		})
+		for _, pid := range order {
+			p := known[pid]
 			// A pid that now is another process is not ours any more; one that now runs
 			// another program is a postmaster just being started.
 			if q, ok := readProcess(pid); ok && q.state != 'Z' && q.start == p.start {
@@ -241,6 +248,14 @@ func (n *node) killAll() {
 	if n.main != nil {
 		<-n.main.done
 	}
+}
+
+// last is 1 for the processes that are killed after the others.
+func last(p process) int {
+	if p.comm == "postgres" {
+		return 1
+	}
+	return 0
 }
 
 // children are the children of the postmaster whose title contains a text.
