@@ -181,7 +181,7 @@ func (s *Store) Release(ctx context.Context, h dcs.Hold) error {
 		return fmt.Errorf("etcd: release: %w", err)
 	}
 	key := s.key(cluster.KeyLeader)
-	revision, err := ask(ctx, s.pool, request{name: "release the leader key", writes: true}, func(ctx context.Context, l *link, try int) (int64, error) {
+	left, err := ask(ctx, s.pool, request{name: "release the leader key", writes: true}, func(ctx context.Context, l *link, try int) (dcs.Entry, error) {
 		for {
 			resp, err := s.txn(ctx, l, &pb.TxnRequest{
 				Compare: []*pb.Compare{valued(key, []byte(s.name)), leased(key, id), created(key, int64(h.Created))},
@@ -190,25 +190,29 @@ func (s *Store) Release(ctx context.Context, h dcs.Hold) error {
 			})
 			switch {
 			case err != nil:
-				return 0, err
+				return dcs.Entry{}, err
 			case resp.Succeeded:
-				return resp.Header.Revision, nil
+				return dcs.Entry{Version: cluster.Version(resp.Header.Revision), Deleted: true}, nil
 			}
+			// On a later try: gone by an earlier one, or by itself, and perhaps the next
+			// leader's already, which must not be hidden.
 			kv := found(resp, 0)
 			switch {
 			case kv != nil && kv.Lease != id && s.movedTo(kv, h):
 				id = kv.Lease
-			case try > 0 && (kv == nil || cluster.Version(kv.CreateRevision) != h.Created):
-				return resp.Header.Revision, nil // gone by an earlier try, or by itself
+			case try > 0 && kv == nil:
+				return dcs.Entry{Version: cluster.Version(resp.Header.Revision), Deleted: true}, nil
+			case try > 0 && cluster.Version(kv.CreateRevision) != h.Created:
+				return entry(kv), nil
 			default:
-				return 0, s.refuse(kv)
+				return dcs.Entry{}, s.refuse(kv)
 			}
 		}
 	})
 	if err != nil {
 		return err
 	}
-	s.cache.Own(cluster.KeyLeader, dcs.Entry{Version: cluster.Version(revision), Deleted: true})
+	s.cache.Own(cluster.KeyLeader, left)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// An acquisition that was never answered may wait in a frozen server and would

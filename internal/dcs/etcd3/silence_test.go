@@ -18,8 +18,9 @@ import (
 type relay struct {
 	net.Listener
 	target string
-	mu     sync.Mutex // guards epoch
-	epoch  int
+	mu     sync.Mutex // guards what follows
+	epoch  int        // connections of earlier ones are silent
+	deaf   int        // to connections of earlier ones answers are lost
 }
 
 func newRelay(t *testing.T, target string) *relay {
@@ -42,10 +43,10 @@ func newRelay(t *testing.T, target string) *relay {
 	return r
 }
 
-func (r *relay) now() int {
+func (r *relay) now() (epoch, deaf int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.epoch
+	return r.epoch, r.deaf
 }
 
 // swallow makes the connections that are open now silent for ever.
@@ -55,14 +56,22 @@ func (r *relay) swallow() {
 	r.epoch++
 }
 
+// swallowAnswers lets requests pass on the connections that are open now, but
+// no answer ever.
+func (r *relay) swallowAnswers() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.deaf++
+}
+
 func (r *relay) serve(c net.Conn) {
-	epoch := r.now()
+	epoch, deaf := r.now()
 	up, err := net.Dial("tcp", r.target)
 	if err != nil {
 		c.Close()
 		return
 	}
-	pipe := func(dst io.WriteCloser, src io.Reader) {
+	pipe := func(dst io.WriteCloser, src io.Reader, answers bool) {
 		defer dst.Close()
 		buf := make([]byte, 4096)
 		for {
@@ -70,15 +79,15 @@ func (r *relay) serve(c net.Conn) {
 			if err != nil {
 				return
 			}
-			if r.now() == epoch {
+			if e, d := r.now(); e == epoch && (!answers || d == deaf) {
 				if _, err := dst.Write(buf[:n]); err != nil {
 					return
 				}
 			}
 		}
 	}
-	go pipe(up, c)
-	pipe(c, up)
+	go pipe(up, c, false)
+	pipe(c, up, true)
 }
 
 // nextView waits for an update that fulfils the condition.
@@ -136,4 +145,56 @@ func TestRequestWithoutAnAnswerMakesTheViewMoveOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	nextView(t, views, 3*time.Second, "the change", func(u dcs.Update) bool { return u.Cluster != nil && u.Cluster.Config != nil })
+}
+
+// A release whose answer is lost is asked for again, and then finds the next
+// leader's key. That one must not disappear from the view as if it were ours.
+func TestReleaseAskedTwiceDoesNotHideTheNextLeader(t *testing.T) {
+	t.Parallel()
+	e := dcstest.StartEtcd(t, 1, dcstest.EtcdOptions{})[0]
+	r := newRelay(t, e.Client)
+	long := dcs.Times{TTL: 30 * time.Second, LoopWait: times.LoopWait, RetryTimeout: times.RetryTimeout} // nothing expires
+	s := open(t, etcd3.Options{Scope: "batman", Name: "a", Hosts: []string{r.Addr().String()}, UseProxies: true, Times: long})
+	heir := open(t, etcd3.Options{Scope: "batman", Name: "b", Hosts: []string{e.Client}, Times: long})
+	g, err := s.Acquire(within(t, 5*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	views := s.Watch(t.Context())
+	leads := func(name string) func(dcs.Update) bool {
+		return func(u dcs.Update) bool {
+			return u.Cluster != nil && u.Cluster.Leader != nil && u.Cluster.Leader.Name == name
+		}
+	}
+	nextView(t, views, 5*time.Second, "we lead", leads("a"))
+	theirs := heir.Watch(t.Context())
+	nextView(t, theirs, 5*time.Second, "a leads", leads("a"))
+
+	r.swallowAnswers()
+	released := make(chan error, 1)
+	go func() { released <- s.Release(within(t, 5*time.Second), g.Hold) }()
+	nextView(t, theirs, 5*time.Second, "nobody leads", func(u dcs.Update) bool { return u.Cluster != nil && u.Cluster.Leader == nil })
+	if _, err := heir.Acquire(within(t, 5*time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	// The store goes on, so that the second answer is younger than b's key.
+	if _, err := heir.Put(within(t, 5*time.Second), cluster.KeyConfig, []byte(`{}`), dcs.IfAbsent()); err != nil {
+		t.Fatal(err)
+	}
+	nextView(t, views, 5*time.Second, "b leads", func(u dcs.Update) bool {
+		if u.Cluster != nil && u.Cluster.Leader == nil {
+			t.Error("a view without a leader, although b leads")
+		}
+		return leads("b")(u)
+	})
+	if err := <-released; err != nil {
+		t.Fatalf("release: %v", err)
+	}
+	select {
+	case u := <-views:
+		if u.Cluster != nil && !leads("b")(u) {
+			t.Errorf("after the release the view shows the leader %+v", u.Cluster.Leader)
+		}
+	case <-time.After(time.Second): // a view that hides the key would have been delivered by the release itself
+	}
 }
