@@ -98,6 +98,7 @@ type Agent struct {
 	// everStarted: a callback for a start, stop or change of role was issued by this
 	// process.
 	everStarted    bool
+	checkpointing  bool // a CHECKPOINT after a promotion is under way
 	promoted       bool // a promotion was begun, and on_role_change has not told of it yet
 	phases         phases
 	demotedOffline bool // demoted because the store was away
@@ -176,14 +177,24 @@ func (a *Agent) Step(now ha.Instant, wall time.Time, dice uint32, ev Event) []Ef
 
 // WakeAt is when a [Timer] event is wanted at the latest; zero for not at all.
 func (a *Agent) WakeAt() ha.Instant {
-	at := a.loopAt
-	for _, t := range []ha.Instant{a.lease.WakeAt(), a.guardianWake(), a.again, a.suspectWake(), a.streamWake(), a.touchWake()} {
+	if a.ended {
+		return 0
+	}
+	return earliest(a.workAt(), a.guardianWake(), a.signWake())
+}
+
+// workAt is when the agent has work of its own to do, without what it does for
+// the guardian.
+func (a *Agent) workAt() ha.Instant {
+	return earliest(a.loopAt, a.lease.WakeAt(), a.again, a.suspectWake(), a.streamWake(), a.touchWake())
+}
+
+// earliest of some moments; zero is none.
+func earliest(list ...ha.Instant) (at ha.Instant) {
+	for _, t := range list {
 		if t > 0 && (at == 0 || t < at) {
 			at = t
 		}
-	}
-	if a.ended {
-		return 0
 	}
 	return at
 }
@@ -257,10 +268,7 @@ func (a *Agent) handle(ev Event) {
 		a.happened(ha.RecordLease, "clock jumped", "")
 		a.leaseEvent(lease.ClockJumped{})
 	case Checkpointed:
-		a.inst.CheckpointPending = ev.Err != "" && a.inst.Primary()
-		if ev.Err != "" {
-			a.log(ha.Warning, "CHECKPOINT after the promotion failed: "+ev.Err)
-		}
+		a.checkpointed(ev)
 	case SlotsDone:
 		a.slotsDone(ev)
 	case Published:

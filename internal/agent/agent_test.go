@@ -387,3 +387,87 @@ func TestFrozenGuardianIsFoundWhileTheStoreIsAway(t *testing.T) {
 		}
 	}
 }
+
+// renewing is a leader whose renewal is under way, and whose next sign of life
+// is due now.
+func renewing(t *testing.T) *Agent {
+	t.Helper()
+	a, _ := leading(t)
+	a.cfg.Guarded = true
+	a.loopAt = a.now + time.Hour
+	a.Step(a.now, time.Time{}, 0, Acked{Seq: 1})
+	if a.guard.promised != a.workAt() {
+		t.Fatalf("the next sign is promised for %s, and the agent works at %s", a.guard.promised, a.workAt())
+	}
+	if e := a.Step(a.WakeAt(), time.Time{}, 0, Timer{}); !has[RenewLease](e) || has[Alive](e) {
+		t.Fatalf("a renewal that is due: %v", e)
+	}
+	a.leaseEvent(lease.Permit{})
+	return a
+}
+
+func TestSignOfLifeGoesAlongWithTheDeadline(t *testing.T) {
+	a := renewing(t)
+	a.now += 20 * time.Millisecond
+	e := a.Step(a.now, time.Time{}, 0, Renewed{Attempt: 1, Grant: dcs.Grant{Hold: a.hold, TTL: 30 * time.Second, Epoch: 1}})
+	if !has[ArmGuardian](e) || !has[Alive](e) {
+		t.Fatalf("a renewal that has succeeded: %v", e)
+	}
+	if e = a.Step(a.now+time.Millisecond, time.Time{}, 0, Acked{Seq: 2}); has[Alive](e) {
+		t.Errorf("another sign of life after the acknowledgement: %v", e)
+	}
+	if a.guard.promised != a.workAt() {
+		t.Errorf("the next sign is promised for %s, and the agent works at %s", a.guard.promised, a.workAt())
+	}
+}
+
+func TestSignOfLifeWaitsForNoRenewalThatTakesLong(t *testing.T) {
+	a := renewing(t)
+	due := a.guard.promised
+	if a.WakeAt() != due+signLate {
+		t.Fatalf("wakes at %s, the sign of life was due at %s", a.WakeAt(), due)
+	}
+	if e := a.Step(due+signLate/2, time.Time{}, 0, Woken{}); has[Alive](e) {
+		t.Errorf("too early: %v", e)
+	}
+	e := a.Step(due+signLate, time.Time{}, 0, Timer{})
+	if !has[Alive](e) {
+		t.Fatalf("no sign of life: %v", e)
+	}
+	if a.guard.promised <= a.now {
+		t.Errorf("the next is promised for %s, now is %s", a.guard.promised, a.now)
+	}
+}
+
+// looked is a cycle's look at a leader whose control file shows that timeline.
+func looked(a *Agent, control cluster.Timeline) []Effect {
+	a.cycle, a.observing = true, 77
+	f := Facts{Data: ha.DataPresent, Running: true, Answers: true, Timeline: 2, ControlTimeline: control}
+	return a.Step(a.now, time.Time{}, 0, Observed{ID: 77, Facts: f})
+}
+
+func TestCheckpointThatThePromoterDidNotComeToIsMade(t *testing.T) {
+	a, _ := leading(t)
+	if has[Checkpoint](looked(a, 2)) || a.inst.CheckpointPending {
+		t.Error("a CHECKPOINT although the control file shows the timeline")
+	}
+	if !has[Checkpoint](looked(a, 1)) || !a.inst.CheckpointPending {
+		t.Fatal("no CHECKPOINT although the control file shows the timeline before the promotion")
+	}
+	if has[Checkpoint](looked(a, 1)) {
+		t.Error("another CHECKPOINT beside the one under way")
+	}
+	a.Step(a.now, time.Time{}, 0, Checkpointed{Err: "the disk is full"})
+	if !a.inst.CheckpointPending || !has[Checkpoint](looked(a, 1)) {
+		t.Error("a CHECKPOINT that failed is not repeated in the next cycle")
+	}
+	a.cycle, a.observing = true, 78
+	a.Step(a.now, time.Time{}, 0, Checkpointed{})
+	if a.inst.CheckpointPending {
+		t.Error("still pending")
+	}
+	f := Facts{Data: ha.DataPresent, Running: true, Answers: true, Timeline: 2, ControlTimeline: 1}
+	if has[Checkpoint](a.Step(a.now, time.Time{}, 0, Observed{ID: 78, Facts: f})) || a.inst.CheckpointPending {
+		t.Error("what was seen before the CHECKPOINT ended is believed")
+	}
+}

@@ -51,7 +51,8 @@ type Facts struct {
 	ReplicationState string
 	ReplayPaused     bool
 	Slots            []slots.Slot
-	// ControlTimeline is the timeline of the last checkpoint, of a primary only.
+	// ControlTimeline is the timeline of the last checkpoint, as in the control file;
+	// 0 when that could not be read.
 	ControlTimeline cluster.Timeline
 
 	Control     *ha.Control // of a stopped server

@@ -179,7 +179,7 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 	case ha.TaskPromote:
 		i.Role, i.CheckpointPending = cluster.RolePrimary, true
 		a.div = ha.Divergence{}
-		a.emit(Checkpoint{})
+		a.checkpoint()
 		a.reached(partPromoted)
 	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
 		a.reached(partStopped)
@@ -242,7 +242,7 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 
 // concluded is a state of the divergence with respect to the present leader.
 func (a *Agent) concluded(s ha.DivergenceState) ha.Divergence {
-	d := ha.Divergence{State: s, Broken: a.div.Broken && s == ha.RewindFailed}
+	d := ha.Divergence{State: s, At: a.now, Broken: a.div.Broken && s == ha.RewindFailed}
 	if l := a.store.view.LeaderMember(); l != nil {
 		d.Leader, d.Timeline = l.Name, l.Timeline
 	}
@@ -280,6 +280,7 @@ func (a *Agent) observed(ev Observed) {
 	a.stale = false
 	a.takeFacts(ev.Facts)
 	if a.cycle {
+		a.checkpointAfterPromotion(ev.Facts)
 		a.cycle, a.cycleDone, a.duties.due, a.guard.cycled = false, true, true, true
 	}
 }
@@ -306,6 +307,42 @@ func (a *Agent) takeFacts(f Facts) {
 	if a.lease.State() == lease.None && (!f.Running || f.Answers && f.InRecovery) {
 		a.disarm()
 	}
+}
+
+// checkpointAfterPromotion sees to it that the control file of a leader shows its
+// timeline, which pg_rewind reads there (reference ha.md 11). Whoever promoted it
+// may not have come to that: an agent that was killed, or an operator.
+func (a *Agent) checkpointAfterPromotion(f Facts) {
+	i := &a.inst
+	if a.task != nil || !i.Primary() || !f.Answers || f.InRecovery || f.ControlTimeline == 0 || f.Timeline == 0 {
+		return
+	}
+	i.CheckpointPending = f.ControlTimeline != f.Timeline
+	if i.CheckpointPending && a.lease.State() == lease.Held {
+		a.checkpoint()
+	}
+}
+
+// checkpoint begins a CHECKPOINT unless one is under way.
+func (a *Agent) checkpoint() {
+	if !a.checkpointing {
+		a.checkpointing = true
+		a.emit(Checkpoint{})
+	}
+}
+
+// checkpointed: a CHECKPOINT has ended. After one that failed the next cycle
+// begins another.
+func (a *Agent) checkpointed(ev Checkpointed) {
+	a.checkpointing = false
+	if ev.Err != "" {
+		a.log(ha.Warning, "CHECKPOINT after the promotion failed: "+ev.Err)
+		return
+	}
+	a.inst.CheckpointPending = false
+	a.duties.touchNow()
+	// What a look that is under way saw may be from before.
+	a.observeAgain = a.observeAgain || a.observing != 0
 }
 
 // stateOf derives state and role from the facts while no task has the say.

@@ -78,6 +78,14 @@ func ended(k TaskKind, problem string) func(*View) {
 	return func(v *View) { v.Last = &Result{Kind: k, OK: problem == "", Error: problem, Ended: v.Now} }
 }
 
+// stuck is a replica on an old timeline, some time after the comparison found
+// nothing wrong.
+func stuck(since time.Duration, stream string) func(*View) {
+	return func(v *View) {
+		v.Instance.Timeline, v.Instance.ReplicationState, v.Divergence.At = 2, stream, v.Now-since
+	}
+}
+
 func TestDecide(t *testing.T) {
 	member := func(n string) cluster.Member { return *view().DCS.Cluster.Member(n) }
 	resumable := func(v *View) { v.Instance.Resumable = &Position{3, 5000} }
@@ -218,6 +226,9 @@ func TestDecide(t *testing.T) {
 		{"paused primary without the lock goes on", view(primary, paused), Wait{}, "continue to run as primary without lock"},
 		{"new leader is compared with", view(func(v *View) { v.Divergence.Leader = "n3" }), CompareTimelines{member("n2")}, ""},
 		{"new timeline of the same leader is compared with", view(func(v *View) { v.DCS.Cluster.Members[1].Timeline = 4 }), CompareTimelines{func() cluster.Member { m := member("n2"); m.Timeline = 4; return m }()}, ""},
+		{"replica that gets nowhere is compared again", view(stuck(stuckAgain, "")), CompareTimelines{member("n2")}, ""},
+		{"replica that gets nowhere is given a minute", view(stuck(stuckAgain-1, "")), Wait{}, "a secondary"},
+		{"replica that streams an old timeline is left alone", view(stuck(stuckAgain, "streaming")), Wait{}, "a secondary"},
 		{"diverged replica is rewound", view(diverged), Rewind{member("n2")}, "running pg_rewind from n2"},
 		{"rewind waits for the checkpoint of the leader", view(diverged, func(v *View) { v.DCS.Cluster.Members[1].CheckpointPending = true }), Wait{}, "Waiting for checkpoint on n2 before rewind"},
 		{"diverged replica that cannot be rewound is made anew", view(diverged, func(v *View) { v.Instance.RewindCan = false }),

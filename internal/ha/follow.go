@@ -10,6 +10,10 @@ import (
 // no conclusion, because the leader could not be asked or is still in recovery.
 const compareAgain = time.Second
 
+// stuckAgain is how long a conclusion stands for a replica that does not get to
+// the leader's timeline by it.
+const stuckAgain = time.Minute
+
 // secondary decides while somebody else leads (reference ha.md 8 row 10, 13).
 func secondary(v *View) Outcome {
 	o := follow(v,
@@ -93,9 +97,17 @@ func compareDue(v *View, l *cluster.Member) bool {
 	case DivergenceFound, RewindFailed:
 		return false
 	case RewindDone, DivergenceNone:
-		return d.Leader != l.Name || l.Timeline > 0 && d.Timeline < l.Timeline
+		return d.Leader != l.Name || l.Timeline > 0 && d.Timeline < l.Timeline || stuckBehind(v, l) && v.Now >= d.At+stuckAgain
 	}
 	return true
+}
+
+// stuckBehind: we replay a timeline that is not the leader's any more, and nothing
+// comes. pg_rewind says that nothing is to be done while the control file of its
+// source shows the old timeline, and the replica would wait for ever.
+func stuckBehind(v *View, l *cluster.Member) bool {
+	i := &v.Instance
+	return i.Answers && i.InRecovery && i.ReplicationState != "streaming" && i.Timeline > 0 && i.Timeline < l.Timeline
 }
 
 // rewindAllowed: something could be done about a divergence (reference

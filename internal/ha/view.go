@@ -351,6 +351,7 @@ type Divergence struct {
 	State    DivergenceState
 	Leader   string
 	Timeline cluster.Timeline
+	At       Instant // when it was concluded
 	TriedAt  Instant // last comparison that came to no conclusion
 	// Broken: a rewind was interrupted or failed half-way. The folder must not be
 	// started; only another rewind or a new copy makes it whole.

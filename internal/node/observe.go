@@ -117,7 +117,7 @@ func (n *node) look(ctx context.Context, source *cluster.Member) (f agent.Facts,
 		return f, s
 	}
 	if head, err := n.pg.ControlHead(); err == nil {
-		f.Sysid = strconv.FormatUint(head.SystemIdentifier, 10)
+		f.Sysid, f.ControlTimeline = strconv.FormatUint(head.SystemIdentifier, 10), head.CheckpointTLI
 	}
 	if v, err := n.pg.MajorVersion(); err == nil {
 		f.Major = v / 10000

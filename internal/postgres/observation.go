@@ -23,7 +23,6 @@ type ObserveOptions struct {
 	Senders     bool    // pg_stat_replication
 	Slots       bool    // replication slots
 	PendingGUCs bool    // names of parameters with pending_restart
-	ControlTLI  bool    // timeline in pg_control (standby leader)
 }
 
 // Observation is what one monitoring query found (reference postgresql.md 2).
@@ -43,8 +42,6 @@ type Observation struct {
 
 	Receiver       *Receiver // nil: no WAL receiver
 	RestoreCommand string
-
-	ControlTimeline cluster.Timeline // only with ObserveOptions.ControlTLI
 
 	SyncCommit string // synchronous_commit
 	SyncNames  string // synchronous_standby_names

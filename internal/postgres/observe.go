@@ -41,7 +41,6 @@ const (
  xmin IS NOT NULL AS xmin, catalog_xmin::text::bigint AS cxmin, restart_lsn AS restart, confirmed_flush_lsn AS flush,
  wal_status AS wal, %s FROM pg_replication_slots WHERE NOT temporary) s)`
 	columnPending = `, (SELECT json_agg(name) FROM pg_settings WHERE pending_restart)`
-	columnControl = `, (SELECT timeline_id FROM pg_control_checkpoint())`
 
 	slotSync     = `failover, synced`
 	slotSyncNone = `false AS failover, false AS synced`
@@ -59,9 +58,6 @@ func observeSQL(o ObserveOptions, version int) string {
 	}
 	if o.PendingGUCs {
 		b.WriteString(columnPending)
-	}
-	if o.ControlTLI {
-		b.WriteString(columnControl)
 	}
 	b.WriteString(observeTail)
 	return b.String()
@@ -85,7 +81,7 @@ func (p *Instance) Observe(ctx context.Context, o ObserveOptions) (*Observation,
 	o.Over = ""
 	var ob *Observation
 	err := p.with(ctx, purpose, func(ctx context.Context, l *link) error {
-		name := fmt.Sprintf("observe%t%t%t%t", o.Senders, o.Slots, o.PendingGUCs, o.ControlTLI)
+		name := fmt.Sprintf("observe%t%t%t", o.Senders, o.Slots, o.PendingGUCs)
 		row, err := l.row(ctx, name, observeSQL(o, serverVersion(l.conn)))
 		if err != nil {
 			return err
@@ -216,9 +212,6 @@ func scanObservation(row [][]byte, o ObserveOptions) (*Observation, error) {
 	}
 	if o.PendingGUCs {
 		c.json(&ob.PendingGUCs)
-	}
-	if o.ControlTLI {
-		ob.ControlTimeline = cluster.Timeline(c.number())
 	}
 	if c.err != nil {
 		return nil, fmt.Errorf("read the monitoring row: %w", c.err)

@@ -79,7 +79,7 @@ func (p *agentProc) crash() {
 	p.m.w.logf(p.m.name, "the agent crashes")
 	g := p.m.guard
 	p.die()
-	if p.m.w.opts.NoGuardian {
+	if g == nil { // the service manager starts the service again
 		p.m.later(time.Second+p.m.w.upTo(2*time.Second), p.m.startGuardian)
 	}
 	if g != nil {

@@ -361,7 +361,7 @@ func (m *machine) facts(source *cluster.Member) agent.Facts {
 		f.Rejecting = true
 		return f
 	}
-	f.Answers, f.InRecovery, f.Timeline, f.LSN = true, s.recovery, m.timeline(), d.at.lsn
+	f.Answers, f.InRecovery, f.Timeline, f.LSN, f.ControlTimeline = true, s.recovery, m.timeline(), d.at.lsn, d.controlTLI
 	for _, x := range d.slots {
 		f.Slots = append(f.Slots, m.slotFact(x))
 	}

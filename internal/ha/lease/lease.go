@@ -223,6 +223,9 @@ func (l *Lease) LastAck() Instant { return l.lastAck }
 // Unacknowledged tells whether a deadline waits for the guardian's answer.
 func (l *Lease) Unacknowledged() bool { return len(l.arming) > 0 }
 
+// Renewing tells whether a renewal is under way.
+func (l *Lease) Renewing() bool { return l.attempt != 0 }
+
 // Handle takes one event that happened at now and returns what to do.
 func (l *Lease) Handle(now Instant, ev Event) []Effect {
 	var effects []Effect

@@ -31,7 +31,7 @@ func TestParseDataReadsWhatPostgreSQLWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	h, ok := ParseHead(binary)
-	if !ok || h.State != d.State || h.SystemIdentifier != 7711142797804111785 || h.ControlVersion != 1300 {
+	if !ok || h.State != d.State || h.SystemIdentifier != 7711142797804111785 || h.ControlVersion != 1300 || h.CheckpointTLI != d.CheckpointTLI {
 		t.Errorf("%+v %v", h, ok)
 	}
 }

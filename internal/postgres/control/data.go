@@ -111,10 +111,13 @@ type Head struct {
 	SystemIdentifier uint64
 	ControlVersion   uint32
 	State            State
+	// CheckpointTLI is the timeline of the last checkpoint: after a promotion still
+	// the old one, until the first checkpoint on the new one is done.
+	CheckpointTLI cluster.Timeline
 }
 
 // HeadSize is how many bytes [ParseHead] needs.
-const HeadSize = 20
+const HeadSize = 52
 
 // ParseHead reads the beginning of pg_control; ok is false when it cannot be
 // one. It serves to poll the state cheaply: no program is started.
@@ -130,6 +133,9 @@ func ParseHead(b []byte) (h Head, ok bool) {
 		return Head{}, false
 	}
 	h.State = states[n]
+	// After the state come its padding, the time, the checkpoint's location and, of
+	// its copy, the redo location.
+	h.CheckpointTLI = cluster.Timeline(e.Uint32(b[48:]))
 	return h, true
 }
 
