@@ -98,8 +98,9 @@ type Agent struct {
 	// everStarted: a callback for a start, stop or change of role was issued by this
 	// process.
 	everStarted    bool
-	checkpointing  bool // a CHECKPOINT after a promotion is under way
-	promoted       bool // a promotion was begun, and on_role_change has not told of it yet
+	checkpointing  bool   // a CHECKPOINT after a promotion is under way
+	checkpointSeen uint64 // id of the last look that was begun before one ended
+	promoted       bool   // a promotion was begun, and on_role_change has not told of it yet
 	phases         phases
 	demotedOffline bool // demoted because the store was away
 	stream         stream
@@ -186,7 +187,11 @@ func (a *Agent) WakeAt() ha.Instant {
 // workAt is when the agent has work of its own to do, without what it does for
 // the guardian.
 func (a *Agent) workAt() ha.Instant {
-	return earliest(a.loopAt, a.lease.WakeAt(), a.again, a.suspectWake(), a.streamWake(), a.touchWake())
+	again := a.again
+	if a.waitsForFacts() {
+		again = 0 // their arrival wakes us
+	}
+	return earliest(a.loopAt, a.lease.WakeAt(), again, a.suspectWake(), a.streamWake(), a.touchWake())
 }
 
 // earliest of some moments; zero is none.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -439,11 +440,15 @@ func TestSignOfLifeWaitsForNoRenewalThatTakesLong(t *testing.T) {
 	}
 }
 
+func leadersFacts(control cluster.Timeline) Facts {
+	return Facts{Data: ha.DataPresent, Running: true, Answers: true, Timeline: 2, ControlTimeline: control}
+}
+
 // looked is a cycle's look at a leader whose control file shows that timeline.
 func looked(a *Agent, control cluster.Timeline) []Effect {
-	a.cycle, a.observing = true, 77
-	f := Facts{Data: ha.DataPresent, Running: true, Answers: true, Timeline: 2, ControlTimeline: control}
-	return a.Step(a.now, time.Time{}, 0, Observed{ID: 77, Facts: f})
+	a.opID++
+	a.cycle, a.observing = true, a.opID
+	return a.Step(a.now, time.Time{}, 0, Observed{ID: a.opID, Facts: leadersFacts(control)})
 }
 
 func TestCheckpointThatThePromoterDidNotComeToIsMade(t *testing.T) {
@@ -461,13 +466,68 @@ func TestCheckpointThatThePromoterDidNotComeToIsMade(t *testing.T) {
 	if !a.inst.CheckpointPending || !has[Checkpoint](looked(a, 1)) {
 		t.Error("a CHECKPOINT that failed is not repeated in the next cycle")
 	}
-	a.cycle, a.observing = true, 78
+	a.opID++
+	a.cycle, a.observing = true, a.opID
 	a.Step(a.now, time.Time{}, 0, Checkpointed{})
 	if a.inst.CheckpointPending {
 		t.Error("still pending")
 	}
-	f := Facts{Data: ha.DataPresent, Running: true, Answers: true, Timeline: 2, ControlTimeline: 1}
-	if has[Checkpoint](a.Step(a.now, time.Time{}, 0, Observed{ID: 78, Facts: f})) || a.inst.CheckpointPending {
+	if has[Checkpoint](a.Step(a.now, time.Time{}, 0, Observed{ID: a.observing, Facts: leadersFacts(1)})) || a.inst.CheckpointPending {
 		t.Error("what was seen before the CHECKPOINT ended is believed")
+	}
+}
+
+// A new agent's first look is often repeated at once. Already what follows the
+// first must not take back what the promoter published.
+func TestFirstMemberKeyOfASuccessorKeepsOthersFromRewinding(t *testing.T) {
+	a, _ := leading(t)
+	a.inst = ha.Instance{}
+	a.opID++
+	a.cycle, a.observing, a.observeAgain = true, a.opID, true
+	var published int
+	for _, e := range a.Step(a.now, time.Time{}, 0, Observed{ID: a.observing, Facts: leadersFacts(1)}) {
+		if touch, ok := e.(Touch); ok {
+			published++
+			if !strings.Contains(string(touch.Value), `"checkpoint_after_promote":false`) {
+				t.Errorf("published that it may be rewound from: %s", touch.Value)
+			}
+		}
+	}
+	if published == 0 {
+		t.Error("nothing was published")
+	}
+}
+
+func TestReleaseDoesNotHideTheNextLeader(t *testing.T) {
+	for name, want := range map[string]string{"n1": "", "n2": "n2"} {
+		a, _ := leading(t)
+		created := a.hold.Created
+		if name != "n1" {
+			created++
+		}
+		a.store.view = ledBy(name, created)
+		a.op, a.opRuns = Release{Hold: a.hold}, 8
+		a.operationEnded(OperationEnded{ID: 8})
+		if got := a.store.view.LeaderName(); got != want {
+			t.Errorf("%s leads in the view: after the release %q does", name, got)
+		}
+	}
+}
+
+// While the facts that a decision needs are on their way, a moment at which the
+// decision wanted to be asked again does not wake the agent over and over.
+func TestDecisionThatWaitsForFactsDoesNotSpin(t *testing.T) {
+	a, _ := leading(t)
+	a.cfg.Guarded, a.loopAt = true, a.now+time.Hour
+	a.Step(a.now, time.Time{}, 0, Acked{Seq: 1})
+	a.stale, a.observing, a.again = true, 9, a.now+30*time.Millisecond
+	for steps := 0; a.now < 104*time.Second; steps++ {
+		if steps > 10 {
+			t.Fatalf("woken %d times until %s, and wants to be at %s", steps, a.now, a.WakeAt())
+		}
+		a.Step(max(a.WakeAt(), a.now), time.Time{}, 0, Timer{})
+		if a.guard.promised+time.Second < a.now {
+			t.Fatalf("at %s the sign of life promised for %s has not been given", a.now, a.guard.promised)
+		}
 	}
 }

@@ -23,11 +23,8 @@ func isAbsent(err error) bool { return errors.Is(err, dcs.ErrAbsent) }
 
 // decide asks the decision core and acts on its answer.
 func (a *Agent) decide() {
-	if a.ended || a.store.view == nil && a.store.watchErr == "" || a.inst.Data == ha.DataUnknown && a.observing != 0 {
+	if a.ended || a.store.view == nil && a.store.watchErr == "" || a.waitsForFacts() {
 		return
-	}
-	if a.stale && a.observing != 0 && !a.releasesNow() {
-		return // the facts are on their way
 	}
 	a.again = 0
 	v := a.view()
@@ -46,6 +43,11 @@ func (a *Agent) decide() {
 	}
 	a.again = o.Again
 	a.act(v, o)
+}
+
+// waitsForFacts: the facts that the next decision needs are on their way.
+func (a *Agent) waitsForFacts() bool {
+	return a.observing != 0 && (a.inst.Data == ha.DataUnknown || a.stale && !a.releasesNow())
 }
 
 // overrides tells whether a decision may not wait for an operation under way.

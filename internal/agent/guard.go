@@ -89,10 +89,14 @@ func (a *Agent) watchGuardian(ev Event) {
 	_, timer := ev.(Timer)
 	ask := timer && (a.lease.State() == lease.None || g.askedAt == 0 && a.now >= a.guardianWake())
 	next := a.workAt()
+	if a.lease.Renewing() {
+		// When the next one is due is not known yet.
+		next = min(next, a.now+a.lease.Terms.Interval()+guardianPatience)
+	}
 	switch {
 	case ask:
 		g.asked(a.now)
-	case next <= g.promised, a.now < a.signWake():
+	case a.now < g.promised && next <= g.promised, a.now < a.signWake():
 		return
 	}
 	g.promised = next

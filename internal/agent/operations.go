@@ -41,7 +41,7 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 	case Release:
 		if ev.Err == nil {
 			a.releaseDue, a.freed = false, op.Hold.Created
-			a.leaderGone()
+			a.leaderGone(op.Hold)
 			a.log(ha.Info, "Leader key released")
 			a.reached(partReleased)
 		} else if dcs.Refused(ev.Err) {
@@ -132,8 +132,13 @@ func (a *Agent) leaderIs(h dcs.Hold) {
 	a.store.view, a.store.healthy, a.store.unlocked = &c, &c, 0
 }
 
-// leaderGone patches the view after our own release.
-func (a *Agent) leaderGone() {
+// leaderGone patches the view after our own release, unless the view shows a
+// younger key already: the watch may be faster than the answer, and the next
+// leader faster than both.
+func (a *Agent) leaderGone(released dcs.Hold) {
+	if l := a.store.view.Leader; l != nil && l.Created > released.Created {
+		return
+	}
 	c := *a.store.view
 	c.Leader = nil
 	a.store.view, a.store.unlocked, a.raceSince = &c, a.now, a.now

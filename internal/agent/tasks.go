@@ -274,13 +274,14 @@ func (a *Agent) observed(ev Observed) {
 		// Something happened while we looked: these facts may be from before it.
 		a.observeAgain = false
 		a.takeFacts(ev.Facts)
+		a.checkpointAfterPromotion(ev)
 		a.observe(false)
 		return
 	}
 	a.stale = false
 	a.takeFacts(ev.Facts)
+	a.checkpointAfterPromotion(ev)
 	if a.cycle {
-		a.checkpointAfterPromotion(ev.Facts)
 		a.cycle, a.cycleDone, a.duties.due, a.guard.cycled = false, true, true, true
 	}
 }
@@ -311,10 +312,12 @@ func (a *Agent) takeFacts(f Facts) {
 
 // checkpointAfterPromotion sees to it that the control file of a leader shows its
 // timeline, which pg_rewind reads there (reference ha.md 11). Whoever promoted it
-// may not have come to that: an agent that was killed, or an operator.
-func (a *Agent) checkpointAfterPromotion(f Facts) {
-	i := &a.inst
-	if a.task != nil || !i.Primary() || !f.Answers || f.InRecovery || f.ControlTimeline == 0 || f.Timeline == 0 {
+// may not have come to that: an agent that was killed, or an operator. The first
+// look tells, so that this member never says that it may be rewound from before
+// it may.
+func (a *Agent) checkpointAfterPromotion(ev Observed) {
+	i, f := &a.inst, &ev.Facts
+	if a.task != nil || !i.Primary() || !f.Answers || f.InRecovery || f.ControlTimeline == 0 || f.Timeline == 0 || ev.ID <= a.checkpointSeen {
 		return
 	}
 	i.CheckpointPending = f.ControlTimeline != f.Timeline
@@ -341,8 +344,7 @@ func (a *Agent) checkpointed(ev Checkpointed) {
 	}
 	a.inst.CheckpointPending = false
 	a.duties.touchNow()
-	// What a look that is under way saw may be from before.
-	a.observeAgain = a.observeAgain || a.observing != 0
+	a.checkpointSeen = a.opID // what a look that is under way saw may be from before
 }
 
 // stateOf derives state and role from the facts while no task has the say.

@@ -97,7 +97,7 @@ func compareDue(v *View, l *cluster.Member) bool {
 	case DivergenceFound, RewindFailed:
 		return false
 	case RewindDone, DivergenceNone:
-		return d.Leader != l.Name || l.Timeline > 0 && d.Timeline < l.Timeline || stuckBehind(v, l) && v.Now >= d.At+stuckAgain
+		return d.Leader != l.Name || l.Timeline > 0 && d.Timeline < l.Timeline || stuckBehind(v, l) && v.Now >= max(d.At, d.TriedAt)+stuckAgain
 	}
 	return true
 }

@@ -182,6 +182,7 @@ func (s *Store) Release(ctx context.Context, h dcs.Hold) error {
 	}
 	key := s.key(cluster.KeyLeader)
 	left, err := ask(ctx, s.pool, request{name: "release the leader key", writes: true}, func(ctx context.Context, l *link, try int) (dcs.Entry, error) {
+		id := id // tries run beside each other
 		for {
 			resp, err := s.txn(ctx, l, &pb.TxnRequest{
 				Compare: []*pb.Compare{valued(key, []byte(s.name)), leased(key, id), created(key, int64(h.Created))},
