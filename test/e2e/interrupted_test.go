@@ -69,6 +69,10 @@ exec "$REAL" "$@"
 	return tr
 }
 
+// halfRewind says what pg_rewind says before it changes anything, and takes files
+// away that it was about to write. Only another rewind brings them.
+const halfRewind = `echo "pg_rewind: need to copy 5 MB" >&2; rm -f "$DATA"/base/*/1259 "$DATA"/base/*/1249`
+
 // arm makes the next call of the program end in the trap.
 func (tr *trap) arm() {
 	if err := os.WriteFile(filepath.Join(tr.dir, "hold"), nil, 0o644); err != nil {
@@ -319,8 +323,7 @@ func TestKilledDuringRewind(t *testing.T) {
 			t.Parallel()
 			c := newCluster(t)
 			old, leader := diverge(t, c, false)
-			// Half of a rewind: files that it was about to write are not there. Only another rewind brings them.
-			tr := setTrap(old, "pg_rewind", `*" --version "*|*" --help "*) ;; *`, `rm -f "$DATA"/base/*/1259 "$DATA"/base/*/1249`, `:`)
+			tr := setTrap(old, "pg_rewind", `*" --version "*|*" --help "*) ;; *`, halfRewind, `:`)
 			tr.arm()
 			from, starts := old.logSize(), old.serverStarts()
 			old.start()
@@ -340,7 +343,7 @@ func TestHalfRewoundNodeIsNotStartedWithoutALeader(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t)
 	old, leader := diverge(t, c, false)
-	tr := setTrap(old, "pg_rewind", `*" --version "*|*" --help "*) ;; *`, `rm -f "$DATA"/base/*/1259 "$DATA"/base/*/1249`, `:`)
+	tr := setTrap(old, "pg_rewind", `*" --version "*|*" --help "*) ;; *`, halfRewind, `:`)
 	tr.arm()
 	from, starts := old.logSize(), old.serverStarts()
 	old.start()

@@ -226,8 +226,8 @@ func (n *node) killAll() {
 			known[p.pid] = p
 		}
 		left := false
-		// PostgreSQL last: an agent that sees it die would start it again, or write down
-		// that it crashed.
+		// Ours first and PostgreSQL last: an agent that sees a program or a server die
+		// would start it again, or write down how it ended.
 		order := slices.SortedFunc(maps.Keys(known), func(x, y int) int {
 			return cmp.Compare(last(known[x]), last(known[y]))
 		})
@@ -250,12 +250,15 @@ func (n *node) killAll() {
 	}
 }
 
-// last is 1 for the processes that are killed after the others.
+// last puts the processes in the order in which they are killed.
 func last(p process) int {
-	if p.comm == "postgres" {
-		return 1
+	switch p.comm {
+	case "tamada":
+		return 0
+	case "postgres":
+		return 2
 	}
-	return 0
+	return 1
 }
 
 // children are the children of the postmaster whose title contains a text.

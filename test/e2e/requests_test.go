@@ -508,6 +508,14 @@ func TestListenAddressIsReloaded(t *testing.T) {
 		return ok && n.agentPID() != agent, saw
 	})
 	move("0.0.0.0", second) // the same port, another host
+	// The published address does not tell, it is the same. While one socket is exchanged for the other the port refuses.
+	c.eventually(patience, "it serves at every address", func() (bool, string) {
+		conn, err := n.at.dial(contextFor(t, time.Second), "tcp", fmt.Sprintf("127.0.0.2:%d", second))
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil, errorText(err)
+	})
 	move(n.at.address, first)
 	c.eventually(patience, "the other port refuses", refused(second))
 
