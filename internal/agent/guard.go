@@ -13,7 +13,8 @@ const guardianPatience = time.Second
 
 // signLate is how long after the promised moment a sign of life may come when it
 // can go along with the deadline that a renewal under way is about to bring: the
-// guardian then wakes once for both. It allows for three times as much and more.
+// guardian then wakes once for both. It is a sixth of what the guardian allows
+// beyond the promise.
 const signLate = 250 * time.Millisecond
 
 // guard is what the agent knows of its guardian.

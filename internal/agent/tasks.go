@@ -334,12 +334,12 @@ func (a *Agent) checkpoint() {
 	}
 }
 
-// checkpointed: a CHECKPOINT has ended. After one that failed the next cycle
-// begins another.
+// checkpointed: a CHECKPOINT has ended. After one that failed the next look begins
+// another, if the control file still shows the old timeline.
 func (a *Agent) checkpointed(ev Checkpointed) {
 	a.checkpointing = false
 	if ev.Err != "" {
-		a.log(ha.Warning, "CHECKPOINT after the promotion failed: "+ev.Err)
+		a.log(ha.Warning, "CHECKPOINT after the promotion failed, it is tried again: "+ev.Err)
 		return
 	}
 	a.inst.CheckpointPending = false

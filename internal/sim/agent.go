@@ -81,10 +81,9 @@ func (p *agentProc) crash() {
 	p.die()
 	if g == nil { // the service manager starts the service again
 		p.m.later(time.Second+p.m.w.upTo(2*time.Second), p.m.startGuardian)
+		return
 	}
-	if g != nil {
-		p.m.later(p.m.w.upTo(5*time.Millisecond), func() { g.handle(guardian.AgentExited{}) })
-	}
+	p.m.later(p.m.w.upTo(5*time.Millisecond), func() { g.handle(guardian.AgentExited{}) })
 }
 
 func (p *agentProc) freeze() { p.frozen, p.frozenAt = true, p.m.w.now }
