@@ -185,8 +185,10 @@ func TestBothFrozenAndWokenFenceAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old.kill(main, syscall.SIGCONT, "guardian")
+	// The agent first: a guardian that is awake kills an agent that still stands
+	// still, and then there is nobody to wake.
 	old.kill(agent, syscall.SIGCONT, "agent")
+	old.kill(main, syscall.SIGCONT, "guardian")
 	woken := time.Now()
 	for {
 		if _, err := conn.Exec(contextFor(t, patience), "INSERT INTO load VALUES (1000000 + extract(epoch from clock_timestamp())*1000, 'late')"); err != nil {
