@@ -71,9 +71,12 @@ type Agent struct {
 	roleBefore    cluster.Role // when the task began
 	last          *ha.Result
 	op            Operation
-	opRuns        uint64 // id of op
-	opID          uint64 // last number given to anything
-	comparer      uint64 // id of the comparison under way, 0 for none
+	opRuns        uint64           // id of op
+	opView        *cluster.Cluster // what op was decided on
+	refused       *cluster.Cluster // what the last operation was decided on that the store refused
+	refusedUntil  ha.Instant       // until when a newer view is waited for
+	opID          uint64           // last number given to anything
+	comparer      uint64           // id of the comparison under way, 0 for none
 
 	observing    uint64 // id of the observation under way, 0 for none
 	observeAgain bool

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"tamada/internal/cluster"
 	"tamada/internal/dcs"
@@ -142,4 +143,43 @@ func TestBootstrapTellsTheKeyThatItIsFor(t *testing.T) {
 		}
 	}
 	t.Errorf("no task knows the version of the key: %v", a.out)
+}
+
+// A store that answers faster than its watch tells what has changed would be asked
+// hundreds of times a second.
+func TestWhatTheStoreRefusedIsNotAskedAgainOnTheSameView(t *testing.T) {
+	decided := 0
+	a := New(Config{Name: "n2", Decide: func(*ha.View) ha.Outcome {
+		decided++
+		return ha.Outcome{Do: ha.TakeInitialize{}}
+	}})
+	now := 100 * time.Second
+	a.inst.Data = ha.DataEmpty
+	asked := func(ev Event) bool {
+		return has[Operate](a.Step(now, time.Time{}, 0, ev))
+	}
+	refused := func() Event { return OperationEnded{ID: a.opRuns, Err: fmt.Errorf("take: %w", dcs.ErrConflict)} }
+	if !asked(ClusterSeen{Cluster: &cluster.Cluster{Newest: 5}}) {
+		t.Fatalf("%d decisions, nothing asked", decided)
+	}
+	if asked(refused()) || a.WakeAt() > now+operationPause {
+		t.Errorf("asked again at once, or not soon: next at %v", a.WakeAt()-now)
+	}
+	if now += operationPause - 1; asked(Timer{}) {
+		t.Error("asked again on the same view")
+	}
+	if now++; !asked(Timer{}) {
+		t.Error("a view that does not come is waited for too long")
+	}
+	if asked(refused()) {
+		t.Error("asked again at once")
+	}
+	if !asked(ClusterSeen{Cluster: &cluster.Cluster{Newest: 6}}) {
+		t.Error("a newer view is not decided on")
+	}
+	// The newer view came before the answer: there is nothing to wait for.
+	a.Step(now, time.Time{}, 0, ClusterSeen{Cluster: &cluster.Cluster{Newest: 7}})
+	if !asked(refused()) {
+		t.Error("the view that had come already is not decided on")
+	}
 }

@@ -36,6 +36,10 @@ func (a *Agent) decide() {
 	if a.op != nil && !overrides(o.Do) {
 		return // an operation is under way: what it finds comes first
 	}
+	if a.waitsForView() && !overrides(o.Do) {
+		a.again = a.refusedUntil
+		return
+	}
 	a.say(o)
 	a.recordDecision(v, &o)
 	if o.RaceLost {
@@ -272,7 +276,7 @@ func (a *Agent) observeSoon() {
 // operate begins an operation on the store.
 func (a *Agent) operate(op Operation) {
 	a.opID++
-	a.op, a.opRuns = op, a.opID
+	a.op, a.opRuns, a.opView = op, a.opID, a.store.view
 	a.emit(Operate{ID: a.opID, Op: op})
 }
 

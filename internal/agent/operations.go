@@ -34,7 +34,6 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 			a.last = nil
 		} else if dcs.Refused(ev.Err) {
 			a.log(ha.Info, "failed to acquire initialize lock")
-			a.again = a.now + operationPause
 		}
 	case Acquire:
 		a.acquired(ev, op)
@@ -65,14 +64,20 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 			a.start(ha.TaskCancelBootstrap, "", ha.CancelBootstrap{})
 		}
 	}
-	if dcs.Refused(ev.Err) && a.again == 0 {
-		// The view that the decision was taken on is old: the newer one is on its
-		// way. Do not ask the same in a tight loop until it comes.
-		a.again = a.now + operationPause
+	if dcs.Refused(ev.Err) {
+		a.refused, a.refusedUntil = a.opView, a.now+operationPause
 	}
 }
 
+// operationPause is how long a newer view is waited for after a refusal.
 const operationPause = 100 * ha.Instant(1e6)
+
+// waitsForView: the store has refused what was decided on the view that is still
+// the last one. A newer one is on its way; until it comes the same is not asked
+// again and again, as fast as the store answers.
+func (a *Agent) waitsForView() bool {
+	return a.refused != nil && a.refused == a.store.view && a.now < a.refusedUntil
+}
 
 func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 	switch {
