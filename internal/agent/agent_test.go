@@ -72,6 +72,16 @@ func TestRewindThatNeverBeganIsComparedAgain(t *testing.T) {
 	}
 }
 
+func TestDataThatWasNotReplacedIsComparedAgain(t *testing.T) {
+	a, _ := leading(t)
+	a.task, a.taskID = &ha.Task{Kind: ha.TaskReinitialize}, 5
+	a.div = ha.Divergence{State: ha.DivergenceFound, Broken: true}
+	a.taskEnded(TaskEnded{ID: 5, Error: "nobody to copy from", Retry: true})
+	if a.div.State != ha.DivergenceCheck || !a.div.Broken || a.div.TriedAt != a.now {
+		t.Errorf("%+v, want a comparison a moment later, and still half rewound", a.div)
+	}
+}
+
 func TestRewindThatNeverBeganLeavesAHalfRewoundFolderHalfRewound(t *testing.T) {
 	a, _ := leading(t)
 	a.task, a.taskID = &ha.Task{Kind: ha.TaskRewind}, 5

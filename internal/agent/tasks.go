@@ -203,6 +203,10 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		a.boot.Post = ha.PostFailed
 	case ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit:
 		i.State = cluster.StateStopped
+		if kind == ha.TaskReinitialize && ev.Retry {
+			// Nothing was removed, as there was nobody to copy from: compare again.
+			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now, Broken: a.div.Broken}
+		}
 	case ha.TaskRewind:
 		switch {
 		case a.taskCancelled:

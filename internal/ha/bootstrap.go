@@ -50,14 +50,10 @@ func emptyData(v *View) Outcome {
 	if !ok {
 		return wait("waiting for leader to bootstrap")
 	}
-	// What fails at once (a method of the operator's, a full disk) must not be tried
-	// in a tight loop: it would flood the log and keep the source busy.
-	if v.failed(TaskClone) {
-		if at := v.Last.Ended + min(cloneAgain, v.Settings.LoopWait); v.Now < at {
-			o := wait("waiting to bootstrap from %s '%s' again, because the last attempt failed", roleWord(v, from.Name), from.Name)
-			o.Again = at
-			return o
-		}
+	if at := v.copyAgain(TaskClone); v.Now < at {
+		o := wait("waiting to bootstrap from %s '%s' again, because the last attempt failed", roleWord(v, from.Name), from.Name)
+		o.Again = at
+		return o
 	}
 	return do(Clone{from}, "trying to bootstrap from %s '%s'", roleWord(v, from.Name), from.Name)
 }
@@ -65,6 +61,17 @@ func emptyData(v *View) Outcome {
 // cloneAgain is the pause after a clone that failed, at most: as long as the one
 // between the two attempts of a base backup (reference postgresql.md 8).
 const cloneAgain = 5 * time.Second
+
+// copyAgain is when a copy of that kind may be tried again after it failed, 0 for
+// at once. What fails immediately (a method of the operator's, a full disk, a source
+// that does not answer) must not be tried in a tight loop: it would flood the log
+// and keep the source busy.
+func (v *View) copyAgain(k TaskKind) Instant {
+	if !v.failed(k) {
+		return 0
+	}
+	return v.Last.Ended + min(cloneAgain, v.Settings.LoopWait)
+}
 
 // bootstrapAbandoned tells whether the empty initialize key was left by somebody
 // who is gone: an agent that died after making it, or one whose request was

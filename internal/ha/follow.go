@@ -141,7 +141,13 @@ func rewindOrReinitialize(v *View, l *cluster.Member) (Outcome, bool) {
 	failed := v.Divergence.State == RewindFailed
 	switch {
 	case failed && (v.Local.RemoveDataOnRewindFailure || v.Local.RemoveDataOnDiverged), !rewindPossible(v) && v.Local.RemoveDataOnDiverged:
-		// The leader is alive and has the data: this is not the last copy.
+		if at := v.copyAgain(TaskReinitialize); v.Now < at {
+			o := wait("waiting to copy the data of %s again, because the last attempt failed", l.Name)
+			o.Again = at
+			return o, true
+		}
+		// The leader is alive and has the data: this is not the last copy. The task asks
+		// it before it removes anything.
 		return do(Reinitialize{From: *l, Why: "its history diverged from the leader's"}, "%s", TaskReinitialize), true
 	case failed && v.Divergence.Broken:
 		return wait("pg_rewind failed and left the data directory unusable: reinitialize this member, or set postgresql.remove_data_directory_on_rewind_failure"), true

@@ -102,6 +102,14 @@ func (j *Journal) Unfinished() bool {
 	return j.rec != nil
 }
 
+// halfCopied tells whether what is in the data folder is a copy that is not
+// finished.
+func (j *Journal) halfCopied() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.rec != nil && interrupted(j.rec.Task) == halfCopied
+}
+
 // Clear notes that the data folder is whole.
 func (j *Journal) Clear() error {
 	j.mu.Lock()

@@ -105,6 +105,9 @@ func (n *node) look(ctx context.Context, source *cluster.Member) (f agent.Facts,
 		f.Data, f.DataErr = ha.DataInaccessible, err.Error()
 	default:
 		f.Data = ha.DataPresent
+		if n.journal.halfCopied() {
+			f.Data = ha.DataEmpty // what a copy left that did not succeed, for the next one (keep_data)
+		}
 	}
 	h, err := n.pg.Postmaster()
 	if err == nil {

@@ -217,6 +217,10 @@ func (n *node) cleanUp(last *Record, acfg *agent.Config) error {
 	last.killLeftover()
 	switch interrupted(last.Task) {
 	case halfCopied:
+		if n.pg.KeepsData() {
+			n.log.Info("the unfinished copy stays for a method with keep_data; PostgreSQL is not started in it")
+			return nil // the journal stays until a copy has succeeded
+		}
 		if err := n.pg.RemoveData(); err != nil {
 			return err
 		}

@@ -109,6 +109,10 @@ func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEn
 	if leaves == stillWhole || leaves == halfInitialized {
 		return err // a bootstrap is whole when the store knows the cluster
 	}
+	if errors.Is(err, postgres.ErrSourceSilent) {
+		end.Retry = true
+		return err // nothing was touched: what the journal says of the folder still holds
+	}
 	end.Retry = e.Kind == ha.TaskRewind && errors.Is(err, postgres.ErrRewindNotBegun) && errors.Is(err, postgres.ErrSourceGone)
 	if err == nil || n.wholeAfter(leaves, err) {
 		return errors.Join(err, n.journal.Clear())
@@ -215,19 +219,32 @@ func (n *node) clone(ctx context.Context, from cluster.Member, baseBackupOnly bo
 	return err
 }
 
-// reinitialize throws the data away and copies it again. The decision core asks
-// for it only with the permission of the configuration and a leader that is
-// alive; the copy from it is what makes this not the last one. If the leader
-// vanishes in between, the other replicas still have the data.
+// reinitialize copies the data again. The decision core asks for it only with the
+// permission of the configuration, or an operator's, and with a leader; the copy
+// from it is what makes this not the last one.
+//
+// What if that leader has just died, and this is the last copy after all? It is
+// asked before our server is stopped, so that a replica goes on as long as nobody
+// can replace its data, and once more when the server is down, which takes a while.
+// The data is removed by the method that makes the copy, at once or not at all
+// (keep_data). If the source vanishes after that, the other replicas still have
+// the data.
 func (n *node) reinitialize(ctx context.Context, kind ha.TaskKind, d ha.Reinitialize) error {
-	n.log.Warn("removing the data directory to make this replica anew", "data_dir", n.pg.Settings().DataDir, "reason", d.Why, "source", d.From.Name)
+	up := upstream(&d.From)
+	if up == nil {
+		return fmt.Errorf("member %s has no usable address: %q", d.From.Name, d.From.ConnURL)
+	}
+	if err := n.pg.SourceAnswers(ctx, *up); err != nil {
+		return err
+	}
+	n.log.Warn("making this replica anew: its data directory is replaced", "data_dir", n.pg.Settings().DataDir, "reason", d.Why, "source", d.From.Name)
 	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopImmediate, Timeout: n.stopTimeout()}); err != nil {
 		return err
 	}
-	if err := n.journal.Begin(kind, 0); err != nil {
+	if err := n.pg.SourceAnswers(ctx, *up); err != nil {
 		return err
 	}
-	if err := n.pg.RemoveData(); err != nil {
+	if err := n.journal.Begin(kind, 0); err != nil {
 		return err
 	}
 	return n.clone(ctx, d.From, d.BaseBackupOnly)

@@ -71,6 +71,27 @@ func (p *Instance) Clone(ctx context.Context, o CloneOptions) (method string, er
 	return "", fmt.Errorf("create replica: %w", errors.Join(failures...))
 }
 
+// ErrSourceSilent: there is nobody to copy from, so nothing was removed.
+var ErrSourceSilent = errors.New("it cannot be copied from, so the data directory stays as it is")
+
+// SourceAnswers asks the source of a copy, over a replication connection, whether
+// it is there: [ErrSourceSilent]. It is asked right before the data that the copy
+// replaces is removed.
+func (p *Instance) SourceAnswers(ctx context.Context, from Upstream) error {
+	user := p.Settings().Replication
+	if _, err := p.identify(ctx, connOptions{replication: true, user: &user, host: from.Host, port: from.Port}); err != nil {
+		return fmt.Errorf("%s: %w: %w", from.Name, ErrSourceSilent, err)
+	}
+	return nil
+}
+
+// KeepsData tells whether one of the methods that make a replica works with what
+// is in the data folder (keep_data), also with what a failed attempt left there.
+func (p *Instance) KeepsData() bool {
+	s := p.Settings()
+	return slices.ContainsFunc(s.CreateReplicaMethods, func(m string) bool { return conf.Truthy(s.Methods[m].Value("keep_data")) })
+}
+
 // HasMethodWithoutLeader tells whether a replica can be made although there is
 // no source.
 func (p *Instance) HasMethodWithoutLeader() bool {

@@ -80,13 +80,7 @@ func TestCrashedPrimaryIsRecoveredRewoundAndFollows(t *testing.T) {
 	if v, why := verdict(t, a, b); v != rewind.Needed {
 		t.Fatalf("after the recovery: %v, %s", v, why)
 	}
-	if err := a.SourceReady(ctx, *b.Upstream()); err != nil && !errors.Is(err, postgres.ErrSourceNotReady) {
-		t.Fatal(err)
-	}
 	if err := b.Checkpoint(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if err := a.SourceReady(ctx, *b.Upstream()); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.Rewind(ctx, *b.Upstream()); err != nil {

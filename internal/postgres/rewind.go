@@ -20,9 +20,6 @@ var (
 	// ErrSourceGone: the rewind failed because its source is not reachable or not
 	// a primary any more; it can be tried again.
 	ErrSourceGone = errors.New("the source of the rewind is gone")
-	// ErrSourceNotReady: the source has not finished the checkpoint that follows
-	// its promotion; a rewind now would read the old timeline.
-	ErrSourceNotReady = errors.New("the source of the rewind has no checkpoint on its timeline yet")
 )
 
 // ErrRewindNotBegun: pg_rewind failed before it changed anything, so the data
@@ -201,43 +198,6 @@ func (p *Instance) leaderHistory(ctx context.Context, leader Upstream, f *contro
 	}
 	f.History, f.HistoryKnown = entries, true
 	p.log.Info("primary: history=" + strings.TrimSpace(string(rs[0].Rows[0][1])))
-	return nil
-}
-
-// SourceReady makes sure that a rewind from the leader will read the right
-// timeline from its pg_control. It runs a CHECKPOINT there when our rights
-// allow it, else it checks that one has happened: [ErrSourceNotReady].
-// It is for a source that does not publish whether its checkpoint is done.
-func (p *Instance) SourceReady(ctx context.Context, leader Upstream) error {
-	s := p.Settings()
-	o := s.rewindSource(leader)
-	inRecovery, err := p.sourceInRecovery(ctx, leader)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrSourceGone, err)
-	}
-	if inRecovery {
-		return fmt.Errorf("%w: it is in recovery", ErrSourceNotReady)
-	}
-	if s.rewindUser().Username == s.Superuser.Username {
-		o.timeout = 0
-		c, err := p.connect(ctx, o)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrSourceGone, err)
-		}
-		defer closeConn(c)
-		if _, err := c.Exec(ctx, "CHECKPOINT").ReadAll(); err != nil {
-			return fmt.Errorf("checkpoint on the source of the rewind: %w", err)
-		}
-		return nil
-	}
-	same, err := p.ask(ctx, o, `SELECT timeline_id = ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int
- FROM pg_control_checkpoint()`)
-	if err != nil {
-		return fmt.Errorf("%w: %w", ErrSourceGone, err)
-	}
-	if same != "t" {
-		return ErrSourceNotReady
-	}
 	return nil
 }
 

@@ -221,6 +221,8 @@ func init() {
 				}
 				return o
 			}},
+		{Name: "the source of a copy is not asked", Seed: 7700006, Breaks: "data that diverged is removed although the leader has just died",
+			Invariant: "the last copy stays"},
 		{Name: "nofailover is not looked at", Seed: 2, Breaks: "the tag does not keep a member from the race",
 			Invariant: "nofailover never leads", Shape: func(o *Options) { three(o); o.NoFailover = "n3" },
 			decide: looked(func(v *ha.View) { v.Local.Tags = nil })},

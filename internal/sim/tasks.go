@@ -14,8 +14,8 @@ import (
 // changesFolder are the tasks that the journal of the node knows.
 func changesFolder(k ha.TaskKind) bool {
 	switch k {
-	case ha.TaskBootstrap, ha.TaskPostBootstrap, ha.TaskClone, ha.TaskReinitialize, ha.TaskRewind, ha.TaskCrashRecovery:
-		return true
+	case ha.TaskBootstrap, ha.TaskPostBootstrap, ha.TaskClone, ha.TaskRewind, ha.TaskCrashRecovery:
+		return true // a reinitialization does later, when it begins to remove
 	}
 	return false
 }
@@ -68,10 +68,7 @@ func (p *agentProc) startTask(e agent.StartTask) {
 		case ha.Clone:
 			p.clone(t, d.From.Name, ok, fail)
 		case ha.Reinitialize:
-			m.stop(false, nil, nil, func() {
-				m.removeData("reinitialize: " + d.Why)
-				p.clone(t, d.From.Name, ok, fail)
-			})
+			p.reinitialize(t, d, ok, fail, end)
 		case ha.StartPrimary:
 			p.startServer(t, true, "", ok, fail)
 		case ha.StartReplica:
@@ -245,6 +242,43 @@ func (p *agentProc) clone(t *task, name string, ok func(), fail func(string)) {
 			ck: at.lsn, ckEnd: at.lsn, ckTLI: at.br.tli, controlTLI: at.br.tli, standby: true, source: name}
 		m.journal = ""
 		ok()
+	})
+}
+
+// reinitialize replaces the data by a copy, after asking twice whether there is
+// somebody to copy from.
+func (p *agentProc) reinitialize(t *task, d ha.Reinitialize, ok func(), fail func(string), end func(string, agent.TaskEnded)) {
+	m := p.m
+	silent := func() bool {
+		if m.source(d.From.Name) != nil || m.w.mutant("the source of a copy is not asked") || m.w.mutant("reinitializes without a leader") {
+			return false
+		}
+		end("could not connect to "+d.From.Name+", nothing is removed", agent.TaskEnded{Retry: true})
+		return true
+	}
+	if silent() {
+		return
+	}
+	m.stop(false, nil, nil, func() {
+		if p.dead {
+			return
+		}
+		p.post(func() {
+			if t.cancelled {
+				fail("cancelled")
+				return
+			}
+			if m.pg != nil {
+				fail("the server runs")
+				return
+			}
+			if silent() {
+				return
+			}
+			m.journal = t.kind
+			m.removeData("reinitialize: " + d.Why)
+			p.clone(t, d.From.Name, ok, fail)
+		})
 	})
 }
 

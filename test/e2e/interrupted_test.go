@@ -404,3 +404,73 @@ func TestPowerFailureDuringBaseBackup(t *testing.T) {
 	c.waitHealthy(patience, leader)
 	t.Logf("streams again after %v", time.Since(begin).Round(time.Millisecond))
 }
+
+// A method with keep_data works with what is in the folder, above all a restore that
+// copies only what differs. Nothing of it is removed before, after a failure, or when
+// the agent dies in the middle, and PostgreSQL is not started in it until the copy has
+// succeeded.
+func TestFailedCopyIsKeptForAMethodWithKeepData(t *testing.T) {
+	t.Parallel()
+	c, leader := bringUpGuarded(t)
+	n := c.nodes[2]
+	script, seen := filepath.Join(n.dir, "delta"), filepath.Join(n.dir, "delta.seen")
+	text := fmt.Sprintf(`#!/bin/sh
+for a; do case $a in --datadir=*) dir=${a#*=};; --connstring=*) source=${a#*=};; esac; done
+if test -e "$dir/marker"; then echo kept >> %[1]s; else echo emptied >> %[1]s; fi
+case $(wc -l < %[1]s) in
+1) rm -r "$dir/base"; exit 1;;
+2) sleep 1000;;
+esac
+find "$dir" -mindepth 1 -delete
+exec %[2]s --pgdata="$dir" --checkpoint=fast --no-sync -X stream --dbname="$source"
+`, seen, filepath.Join(n.at.binDir, "pg_basebackup"))
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	n.set("postgresql.create_replica_methods", []any{"delta"})
+	n.set("postgresql.delta", object{"command": script, "keep_data": true})
+	n.writeConfig()
+	n.want(202, "reload scheduled", "POST", "/reload", "")
+	if err := touch(filepath.Join(n.dataDir(), "marker")); err != nil {
+		t.Fatal(err)
+	}
+	starts := n.serverStarts()
+	attempts := func() string { b, _ := os.ReadFile(seen); return string(b) }
+	n.want(200, "reinitialize started", "POST", "/reinitialize", "")
+	c.eventually(patience, "the second attempt runs", func() (bool, string) { return strings.Count(attempts(), "\n") == 2, attempts() })
+	n.kill(n.agentPID(), syscall.SIGKILL, "agent")
+	c.eventually(patience, n.name+" was started again", func() (bool, string) { return n.serverStarts() > starts, fmt.Sprint(n.serverStarts()) })
+	c.waitHealthy(patience, leader)
+	if got := attempts(); got != "kept\nkept\nkept\n" {
+		t.Errorf("what the method found: %q", got)
+	}
+	if now := n.serverStarts(); now != starts+1 {
+		t.Errorf("PostgreSQL was started %d times, want only once, with a whole folder", now-starts)
+	}
+}
+
+// A replica whose source does not answer keeps its data, and goes on as before.
+func TestDataIsNotReplacedWithoutASource(t *testing.T) {
+	t.Parallel()
+	c, leader := bringUpGuarded(t)
+	n := c.nodes[2]
+	if err := touch(filepath.Join(n.dataDir(), "marker")); err != nil {
+		t.Fatal(err)
+	}
+	postmaster := n.postmasterPID()
+	from := n.logSize()
+	leader.kill(leader.main.pid(), syscall.SIGSTOP, "guardian")
+	leader.kill(leader.agentPID(), syscall.SIGSTOP, "agent")
+	leader.kill(leader.postmasterPID(), syscall.SIGSTOP, "postmaster") // takes no new connection
+	n.want(200, "reinitialize started", "POST", "/reinitialize", `{"from_leader": true}`)
+	c.eventually(patience, "it says why not", func() (bool, string) {
+		log := n.logSince(from)
+		return strings.Contains(log, "reinitialize failed: "+leader.name+": it cannot be copied from, so the data directory stays as it is"), log
+	})
+	if _, err := os.Stat(filepath.Join(n.dataDir(), "marker")); err != nil {
+		t.Error(err)
+	}
+	if now := n.postmasterPID(); now != postmaster {
+		t.Errorf("postmaster %d became %d", postmaster, now)
+	}
+}
