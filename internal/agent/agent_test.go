@@ -73,12 +73,19 @@ func TestRewindThatNeverBeganIsComparedAgain(t *testing.T) {
 }
 
 func TestDataThatWasNotReplacedIsComparedAgain(t *testing.T) {
-	a, _ := leading(t)
-	a.task, a.taskID = &ha.Task{Kind: ha.TaskReinitialize}, 5
-	a.div = ha.Divergence{State: ha.DivergenceFound, Broken: true}
-	a.taskEnded(TaskEnded{ID: 5, Error: "nobody to copy from", Retry: true})
-	if a.div.State != ha.DivergenceCheck || !a.div.Broken || a.div.TriedAt != a.now {
-		t.Errorf("%+v, want a comparison a moment later, and still half rewound", a.div)
+	for _, x := range []struct{ before, after ha.Divergence }{
+		{ha.Divergence{State: ha.DivergenceFound}, ha.Divergence{State: ha.DivergenceCheck, TriedAt: 100 * time.Second}},
+		{ha.Divergence{State: ha.RewindFailed}, ha.Divergence{State: ha.DivergenceCheck, TriedAt: 100 * time.Second}},
+		// Half rewound: to be copied, whatever the next leader's history is.
+		{ha.Divergence{State: ha.RewindFailed, Broken: true}, ha.Divergence{State: ha.RewindFailed, Broken: true}},
+	} {
+		a, _ := leading(t)
+		a.now, a.div = 100*time.Second, x.before
+		a.task, a.taskID = &ha.Task{Kind: ha.TaskReinitialize}, 5
+		a.taskEnded(TaskEnded{ID: 5, Error: "nobody to copy from", Retry: true})
+		if a.div != x.after {
+			t.Errorf("%+v became %+v, want %+v", x.before, a.div, x.after)
+		}
 	}
 }
 
@@ -89,6 +96,44 @@ func TestRewindThatNeverBeganLeavesAHalfRewoundFolderHalfRewound(t *testing.T) {
 	a.taskEnded(TaskEnded{ID: 5, Error: "the leader does not answer", Retry: true})
 	if !a.div.Broken {
 		t.Error("the folder counts as whole")
+	}
+}
+
+// Who asks for a copy is told when the source has answered, or why nothing is done.
+func TestReinitializationIsAnsweredWhenItsSourceHasAnswered(t *testing.T) {
+	answers := func(effects []Effect) (list []Answer) {
+		for _, e := range effects {
+			if x, ok := e.(Answer); ok {
+				list = append(list, x)
+			}
+		}
+		return list
+	}
+	for _, x := range []struct {
+		name string
+		then func(a *Agent) Event
+		want Answer
+	}{
+		{"it begins", func(a *Agent) Event { return TaskProgress{ID: a.taskID, Phase: ha.PhaseCommitted} }, Answer{7, 200, "reinitialize started"}},
+		{"nobody to copy from", func(a *Agent) Event { return TaskEnded{ID: a.taskID, Error: "n2 does not answer", Retry: true} },
+			Answer{7, 503, "reinitialize failed: n2 does not answer"}},
+	} {
+		a := following()
+		v := *a.store.view
+		v.Members = []cluster.Member{{Name: "n2", State: cluster.StateRunning, ConnURL: "postgres://n2/postgres"}}
+		a.store.view = &v
+		e := a.Step(a.now, time.Time{}, 0, ReinitRequested{ID: 7})
+		if got := answers(e); len(got) > 0 || !has[StartTask](e) {
+			t.Fatalf("%s: answered %v before it was known; %v", x.name, got, e)
+		}
+		if got := answers(a.Step(a.now, time.Time{}, 0, x.then(a))); len(got) != 1 || got[0] != x.want {
+			t.Errorf("%s: answered %v, want %v", x.name, got, x.want)
+		}
+		if x.want.Code == 200 {
+			if got := answers(a.Step(a.now, time.Time{}, 0, TaskEnded{ID: a.taskID, Error: "the base backup was interrupted"})); len(got) > 0 {
+				t.Errorf("%s: answered a second time: %v", x.name, got)
+			}
+		}
 	}
 }
 

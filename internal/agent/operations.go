@@ -73,8 +73,8 @@ func (a *Agent) operationEnded(ev OperationEnded) {
 const operationPause = 100 * ha.Instant(1e6)
 
 // waitsForView: the store has refused what was decided on the view that is still
-// the last one. A newer one is on its way; until it comes the same is not asked
-// again and again, as fast as the store answers.
+// the last one. A newer one is on its way; nothing is decided on the old one until it
+// comes, or the same would be asked again and again, as fast as the store answers.
 func (a *Agent) waitsForView() bool {
 	return a.refused != nil && a.refused == a.store.view && a.now < a.refusedUntil
 }

@@ -89,21 +89,25 @@ func (a *Agent) reinitRequested(ev ReinitRequested) {
 		if a.task != nil {
 			a.afterCancel = d
 			a.cancel()
-		} else {
-			a.start(ha.TaskReinit, "", d)
+			a.answer(ev.ID, codeOK, "reinitialize started")
+			return
 		}
-		a.answer(ev.ID, codeOK, "reinitialize started")
+		// The answer waits for the source's: without one nothing is done.
+		a.asking = ev.ID
+		a.start(ha.TaskReinit, "", d)
 	}
 }
 
 // taskAnswers ends the request that the task was for.
 func (a *Agent) taskAnswers(kind ha.TaskKind, ev TaskEnded) {
 	id := a.asking
-	if id == 0 || kind != ha.TaskRestart {
+	if id == 0 || kind != ha.TaskRestart && kind != ha.TaskReinit {
 		return
 	}
 	a.asking = 0
 	switch {
+	case kind == ha.TaskReinit:
+		a.answer(id, codeRefused, "reinitialize failed: "+ev.Error)
 	case ev.Error == "":
 		a.answer(id, codeOK, "restarted successfully")
 	case ev.StillStarting:

@@ -90,6 +90,9 @@ func (a *Agent) taskProgress(ev TaskProgress) {
 		a.promoted = true
 		a.reached(partAllowed)
 		a.duties.touchNow()
+	case t.Kind == ha.TaskReinit && t.Phase == ha.PhaseCommitted && a.asking != 0:
+		a.answer(a.asking, codeOK, "reinitialize started")
+		a.asking = 0
 	case stopping && t.Phase == ha.PhaseSignalled:
 		a.reached(partAhead)
 	case stopping && t.Phase >= ha.PhaseSafe:
@@ -203,9 +206,11 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 		a.boot.Post = ha.PostFailed
 	case ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit:
 		i.State = cluster.StateStopped
-		if kind == ha.TaskReinitialize && ev.Retry {
-			// Nothing was removed, as there was nobody to copy from: compare again.
-			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now, Broken: a.div.Broken}
+		if kind == ha.TaskReinitialize && ev.Retry && !a.div.Broken {
+			// Nothing was removed, most likely because the leader has just died: compare
+			// with whoever leads next. A half-rewound folder cannot be compared, and must
+			// not be rewound once more: it goes on waiting for a copy.
+			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now}
 		}
 	case ha.TaskRewind:
 		switch {

@@ -171,7 +171,8 @@ type CompareTimelines struct{ Leader cluster.Member }
 // Rewind runs pg_rewind against the leader.
 type Rewind struct{ From cluster.Member }
 
-// Reinitialize removes the data directory and clones again.
+// Reinitialize copies the data directory again, after asking the source whether it
+// is there.
 type Reinitialize struct {
 	From           cluster.Member
 	Why            string

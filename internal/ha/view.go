@@ -302,7 +302,8 @@ type Stopped struct {
 // Phase is how far a task has come, where it matters to others.
 type Phase int
 
-// The phases. PhaseCommitted: the irreversible step has been taken. PhaseSignalled:
+// The phases. PhaseCommitted: the irreversible step has been taken, or, of a
+// reinitialization, the source has answered and it begins. PhaseSignalled:
 // what a stop does ahead (a checkpoint, before_stop) is done. PhaseSafe: a
 // stopping primary has no client left and takes no new one. PhaseCheckpointed:
 // it has written its shutdown checkpoint.

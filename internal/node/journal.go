@@ -37,6 +37,8 @@ type Record struct {
 	// Initialize is the version of the initialize key that this node made for a
 	// bootstrap; 0 for other tasks, and in records of versions that did not note it.
 	Initialize cluster.Version `json:"initialize,omitempty"`
+	// Keeps: a copy by a method that works with what is in the folder (keep_data).
+	Keeps bool `json:"keep_data,omitempty"`
 }
 
 // OpenJournal reads the journal of a state folder. last is what a predecessor
@@ -62,10 +64,29 @@ func OpenJournal(stateDir string) (j *Journal, last *Record, err error) {
 // Begin notes that a task is about to change the data folder. initialize is the
 // version of the initialize key that a bootstrap is for, 0 for other tasks.
 func (j *Journal) Begin(task ha.TaskKind, initialize cluster.Version) error {
+	return j.begin(Record{Task: task, Initialize: initialize})
+}
+
+// beginCopy notes that a method is about to remove what is in the data folder, or to
+// work with it.
+func (j *Journal) beginCopy(task ha.TaskKind, keeps bool) error {
+	return j.begin(Record{Task: task, Keeps: keeps})
+}
+
+func (j *Journal) begin(r Record) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.rec = &Record{Task: task, Initialize: initialize}
-	return j.write()
+	return j.note(r)
+}
+
+// note replaces the record. One that cannot be written does not count: nothing may
+// be changed for it. The caller holds mu.
+func (j *Journal) note(r Record) error {
+	if err := j.write(&r); err != nil {
+		return err
+	}
+	j.rec = &r
+	return nil
 }
 
 // ChildStarted notes a child of the running task. It implements
@@ -78,8 +99,7 @@ func (j *Journal) ChildStarted(what string, pid int, start uint64) error {
 	}
 	r := *j.rec
 	r.Child, r.PID, r.Start, r.Boot = what, pid, start, bootID()
-	j.rec = &r
-	return j.write()
+	return j.note(r)
 }
 
 // ChildEnded forgets the child. It implements postgres.Journal.
@@ -89,9 +109,10 @@ func (j *Journal) ChildEnded(string) {
 	if j.rec == nil {
 		return
 	}
-	j.rec = &Record{Task: j.rec.Task, Initialize: j.rec.Initialize}
+	r := *j.rec
+	r.Child, r.PID, r.Start, r.Boot = "", 0, 0, ""
 	// A stale child in the journal is harmless: its start time tells it apart.
-	_ = j.write()
+	_ = j.note(r)
 }
 
 // Unfinished tells whether a task changes the data folder, or was interrupted
@@ -122,8 +143,8 @@ func (j *Journal) Clear() error {
 }
 
 // write puts the record in place in one step and waits until it is on disk.
-func (j *Journal) write() error {
-	b, err := json.Marshal(j.rec)
+func (j *Journal) write(r *Record) error {
+	b, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("task journal: %w", err)
 	}

@@ -217,7 +217,7 @@ func (n *node) cleanUp(last *Record, acfg *agent.Config) error {
 	last.killLeftover()
 	switch interrupted(last.Task) {
 	case halfCopied:
-		if n.pg.KeepsData() {
+		if last.Keeps {
 			n.log.Info("the unfinished copy stays for a method with keep_data; PostgreSQL is not started in it")
 			return nil // the journal stays until a copy has succeeded
 		}

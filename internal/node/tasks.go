@@ -51,7 +51,7 @@ type halfMade int
 
 const (
 	stillWhole      halfMade = iota // it changes nothing that has to be mended
-	halfCopied                      // to be removed: it has a source
+	halfCopied                      // to be removed, or left to another copy: it has a source
 	halfRewound                     // not to be started; only another rewind, or a copy, mends it
 	halfInitialized                 // a new cluster: whole only if the store knows it
 	halfRecovered                   // recovery can be begun again at any point
@@ -73,11 +73,6 @@ func interrupted(k ha.TaskKind) halfMade {
 	return stillWhole
 }
 
-// removesFirst are the tasks that go into the journal only when they begin to
-// remove: until then the folder is whole, and a successor must not remove what
-// may be the last copy by then.
-func removesFirst(k ha.TaskKind) bool { return k == ha.TaskReinitialize || k == ha.TaskReinit }
-
 // startTask runs a task in a goroutine. What it does to the data folder is in
 // the journal before it begins, and stays there when it fails half-way.
 func (n *node) startTask(e agent.StartTask) {
@@ -96,10 +91,15 @@ func (n *node) startTask(e agent.StartTask) {
 
 func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) error {
 	leaves := interrupted(e.Kind)
-	if leaves != stillWhole && !removesFirst(e.Kind) {
+	// A copy goes into the journal when it begins to remove: until then the folder is
+	// as it was, and a successor must not remove what may be the last copy by then.
+	if leaves != stillWhole && leaves != halfCopied {
 		var initialize cluster.Version
 		if leaves == halfInitialized {
 			initialize = e.Initialize
+		}
+		if err := n.moveUnfinishedAside(e.Kind); err != nil {
+			return err
 		}
 		if err := n.journal.Begin(e.Kind, initialize); err != nil {
 			return err
@@ -109,7 +109,7 @@ func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEn
 	if leaves == stillWhole || leaves == halfInitialized {
 		return err // a bootstrap is whole when the store knows the cluster
 	}
-	if errors.Is(err, postgres.ErrSourceSilent) {
+	if err != nil && leaves == halfCopied && !n.journal.halfCopied() {
 		end.Retry = true
 		return err // nothing was touched: what the journal says of the folder still holds
 	}
@@ -119,6 +119,18 @@ func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEn
 	}
 	end.Broken = leaves == halfRewound
 	return err
+}
+
+// moveUnfinishedAside moves what an unfinished copy left aside before a new cluster is made in
+// its place: from then on the journal tells of the new one only.
+func (n *node) moveUnfinishedAside(k ha.TaskKind) error {
+	if k != ha.TaskBootstrap || !n.journal.halfCopied() {
+		return nil
+	}
+	if state, _ := n.pg.DataDir(); state == postgres.DirEmpty {
+		return nil
+	}
+	return n.pg.MoveAside()
 }
 
 // wholeAfter tells whether the data folder is fit to be started although the
@@ -146,9 +158,9 @@ func (n *node) do(ctx context.Context, e agent.StartTask, end *agent.TaskEnded) 
 	case ha.TaskCancelBootstrap:
 		return n.cancelBootstrap(ctx)
 	case ha.TaskClone:
-		return n.clone(ctx, e.Do.(ha.Clone).From, false)
+		return n.clone(ctx, e.Kind, e.Do.(ha.Clone).From, false)
 	case ha.TaskReinitialize, ha.TaskReinit:
-		return n.reinitialize(ctx, e.Kind, e.Do.(ha.Reinitialize))
+		return n.reinitialize(ctx, e, e.Do.(ha.Reinitialize))
 	case ha.TaskStartPrimary:
 		return n.startServer(ctx, postgres.StartOptions{Role: cluster.RolePrimary})
 	case ha.TaskRestartFailure:
@@ -210,12 +222,13 @@ func (n *node) cancelBootstrap(ctx context.Context) error {
 
 func (n *node) stopTimeout() time.Duration { return n.settings().RetryTimeout }
 
-func (n *node) clone(ctx context.Context, from cluster.Member, baseBackupOnly bool) error {
+func (n *node) clone(ctx context.Context, kind ha.TaskKind, from cluster.Member, baseBackupOnly bool) error {
 	up := upstream(&from)
 	if up == nil {
 		return fmt.Errorf("member %s has no usable address: %q", from.Name, from.ConnURL)
 	}
-	_, err := n.pg.Clone(ctx, postgres.CloneOptions{From: up, BaseBackupOnly: baseBackupOnly})
+	_, err := n.pg.Clone(ctx, postgres.CloneOptions{From: up, BaseBackupOnly: baseBackupOnly,
+		Begins: func(keeps bool) error { return n.journal.beginCopy(kind, keeps) }})
 	return err
 }
 
@@ -226,10 +239,10 @@ func (n *node) clone(ctx context.Context, from cluster.Member, baseBackupOnly bo
 // What if that leader has just died, and this is the last copy after all? It is
 // asked before our server is stopped, so that a replica goes on as long as nobody
 // can replace its data, and once more when the server is down, which takes a while.
-// The data is removed by the method that makes the copy, at once or not at all
-// (keep_data). If the source vanishes after that, the other replicas still have
-// the data.
-func (n *node) reinitialize(ctx context.Context, kind ha.TaskKind, d ha.Reinitialize) error {
+// The data is removed by the method that makes the copy, when it is about to begin,
+// or not at all (keep_data). If the source vanishes after that, the other replicas
+// still have the data.
+func (n *node) reinitialize(ctx context.Context, e agent.StartTask, d ha.Reinitialize) error {
 	up := upstream(&d.From)
 	if up == nil {
 		return fmt.Errorf("member %s has no usable address: %q", d.From.Name, d.From.ConnURL)
@@ -237,6 +250,7 @@ func (n *node) reinitialize(ctx context.Context, kind ha.TaskKind, d ha.Reinitia
 	if err := n.pg.SourceAnswers(ctx, *up); err != nil {
 		return err
 	}
+	n.send(agent.TaskProgress{ID: e.ID, Phase: ha.PhaseCommitted})
 	n.log.Warn("making this replica anew: its data directory is replaced", "data_dir", n.pg.Settings().DataDir, "reason", d.Why, "source", d.From.Name)
 	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopImmediate, Timeout: n.stopTimeout()}); err != nil {
 		return err
@@ -244,10 +258,7 @@ func (n *node) reinitialize(ctx context.Context, kind ha.TaskKind, d ha.Reinitia
 	if err := n.pg.SourceAnswers(ctx, *up); err != nil {
 		return err
 	}
-	if err := n.journal.Begin(kind, 0); err != nil {
-		return err
-	}
-	return n.clone(ctx, d.From, d.BaseBackupOnly)
+	return n.clone(ctx, e.Kind, d.From, d.BaseBackupOnly)
 }
 
 func (n *node) startServer(ctx context.Context, o postgres.StartOptions) error {

@@ -42,6 +42,8 @@ type command struct {
 	// kill: when the context ends it is killed with all that it has started, wherever
 	// that has gone, instead of being asked to end.
 	kill bool
+	// before is called when the program has been found, right before it is started.
+	before func() error
 }
 
 // ExitError is a program that ended with a code other than 0.
@@ -221,6 +223,11 @@ func (p *Instance) runScript(ctx context.Context, text string, c command) error 
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	c.args = append(words[1:], c.args...)
+	if c.before != nil {
+		if err := c.before(); err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+	}
 	r, err := p.run(ctx, c)
 	if text := strings.TrimSpace(r.stdout + r.stderr); text != "" {
 		p.log.Debug("output of a script", "script", what, "output", lastLines(text, 50))

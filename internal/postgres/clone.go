@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -21,12 +23,17 @@ const baseBackupPause = 5 * time.Second
 type CloneOptions struct {
 	From           *Upstream // nil: only methods that need no source
 	BaseBackupOnly bool      // reinitialisation from the leader
+	// Begins is called right before a method removes what is in the data folder, or
+	// begins to work with it (keeps). An error ends the attempt of that method.
+	Begins func(keeps bool) error
 }
 
 // Clone makes a replica's data folder with the configured methods, in order,
 // until one succeeds; method is its name. What is in the folder is removed
 // first (not for a method with keep_data), so the caller must be sure that it
-// is not the last copy. When all fail, or ctx ends, the folder is empty again.
+// is not the last copy; nothing is removed before the program of the method has been
+// found. When all fail, or ctx ends, what was begun is removed again (not for a
+// method with keep_data).
 func (p *Instance) Clone(ctx context.Context, o CloneOptions) (method string, err error) {
 	s := p.Settings()
 	methods := s.CreateReplicaMethods
@@ -44,6 +51,10 @@ func (p *Instance) Clone(ctx context.Context, o CloneOptions) (method string, er
 	if err != nil {
 		return "", fmt.Errorf("create replica: %w", err)
 	}
+	begins := o.Begins
+	if begins == nil {
+		begins = func(bool) error { return nil }
+	}
 	var failures []error
 	for _, m := range methods {
 		section := s.Methods[m]
@@ -51,9 +62,9 @@ func (p *Instance) Clone(ctx context.Context, o CloneOptions) (method string, er
 			continue
 		}
 		if m == "basebackup" && section == nil {
-			err = p.baseBackup(ctx, &s, version, conninfo, env)
+			err = p.baseBackup(ctx, &s, version, conninfo, env, begins)
 		} else {
-			err = p.cloneScript(ctx, &s, m, section, conninfo, env)
+			err = p.cloneScript(ctx, &s, m, section, conninfo, env, begins)
 		}
 		if err == nil {
 			p.log.Info("replica has been created using " + m)
@@ -74,22 +85,30 @@ func (p *Instance) Clone(ctx context.Context, o CloneOptions) (method string, er
 // ErrSourceSilent: there is nobody to copy from, so nothing was removed.
 var ErrSourceSilent = errors.New("it cannot be copied from, so the data directory stays as it is")
 
-// SourceAnswers asks the source of a copy, over a replication connection, whether
-// it is there: [ErrSourceSilent]. It is asked right before the data that the copy
-// replaces is removed.
+// SourceAnswers asks the source of a copy whether it is there: [ErrSourceSilent].
+// It is asked right before the data that the copy replaces is removed. A server
+// that answers something else than IDENTIFY_SYSTEM is there as well (no line for us
+// in pg_hba.conf, no connection left, a way to log in that only libpq has): a
+// method that restores from an archive needs nothing of that.
 func (p *Instance) SourceAnswers(ctx context.Context, from Upstream) error {
 	user := p.Settings().Replication
-	if _, err := p.identify(ctx, connOptions{replication: true, user: &user, host: from.Host, port: from.Port}); err != nil {
-		return fmt.Errorf("%s: %w: %w", from.Name, ErrSourceSilent, err)
+	_, err := p.identify(ctx, connOptions{replication: true, user: &user, host: from.Host, port: from.Port})
+	if err == nil || !silent(err) {
+		return nil
 	}
-	return nil
+	return fmt.Errorf("%s: %w: %w", from.Name, ErrSourceSilent, err)
 }
 
-// KeepsData tells whether one of the methods that make a replica works with what
-// is in the data folder (keep_data), also with what a failed attempt left there.
-func (p *Instance) KeepsData() bool {
-	s := p.Settings()
-	return slices.ContainsFunc(s.CreateReplicaMethods, func(m string) bool { return conf.Truthy(s.Methods[m].Value("keep_data")) })
+// silent tells whether an attempt to connect met no server that serves: nobody at
+// the address, no answer in time, or one that starts or ends (PostgreSQL manual,
+// appendix A, class 57).
+func silent(err error) bool {
+	if code := SQLState(err); code != "" {
+		return strings.HasPrefix(code, "57P")
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 }
 
 // HasMethodWithoutLeader tells whether a replica can be made although there is
@@ -121,7 +140,8 @@ func (p *Instance) cloneSource(s *Settings, from *Upstream, version int) (connin
 
 func (p *Instance) afterClone(s *Settings) error {
 	if err := p.restoreConfig(); err != nil {
-		return fmt.Errorf("create replica: %w", err)
+		// The data is complete: to copy it once more would not help.
+		p.log.Error("The configuration files of the new replica could not be put in place", "error", err)
 	}
 	if _, err := p.settingsVersion(); err != nil {
 		return fmt.Errorf("create replica: %w", err)
@@ -132,19 +152,28 @@ func (p *Instance) afterClone(s *Settings) error {
 }
 
 // cloneScript runs a custom method.
-func (p *Instance) cloneScript(ctx context.Context, s *Settings, method string, section *cluster.Object, conninfo string, env []string) error {
+func (p *Instance) cloneScript(ctx context.Context, s *Settings, method string, section *cluster.Object, conninfo string, env []string, begins func(bool) error) error {
 	keep := conf.Truthy(section.Value("keep_data"))
-	if keep {
-		p.log.Info("Leaving data directory uncleaned")
-	} else if err := p.RemoveData(); err != nil {
-		return err
-	}
 	text, _ := section.String("command")
 	if text == "" {
 		text = method
 	}
-	err := p.script(ctx, "replica method "+method, text, true, cloneArguments(s, section, conninfo), env)
-	if err != nil && !keep {
+	what, begun := "replica method "+method, false
+	err := p.runScript(ctx, text, command{what: what, args: cloneArguments(s, section, conninfo), env: env, changes: true, before: func() error {
+		if err := p.mustBeDown(what); err != nil {
+			return err
+		}
+		if err := begins(keep); err != nil {
+			return err
+		}
+		begun = true
+		if keep {
+			p.log.Info("Leaving data directory uncleaned")
+			return nil
+		}
+		return p.RemoveData()
+	}})
+	if err != nil && begun && !keep {
 		return errors.Join(err, p.RemoveData())
 	}
 	return err
@@ -175,9 +204,15 @@ func cloneArguments(s *Settings, section *cluster.Object, conninfo string) []str
 }
 
 // baseBackup runs pg_basebackup, twice if need be.
-func (p *Instance) baseBackup(ctx context.Context, s *Settings, version int, conninfo string, env []string) error {
+func (p *Instance) baseBackup(ctx context.Context, s *Settings, version int, conninfo string, env []string, begins func(bool) error) error {
 	path, err := s.program("pg_basebackup")
 	if err != nil {
+		return err
+	}
+	if err := p.mustBeDown("pg_basebackup"); err != nil {
+		return err
+	}
+	if err := begins(false); err != nil {
 		return err
 	}
 	options, refused := conf.Options(s.BaseBackup, forbidBaseBackup(version))

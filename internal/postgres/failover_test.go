@@ -5,6 +5,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -349,6 +350,79 @@ func TestReadiness(t *testing.T) {
 	}
 	if r, err := a.Ready(ctx); r != postgres.NoResponse || err == nil {
 		t.Errorf("stopped: %v %v", r, err)
+	}
+}
+
+// Only a server that serves has the data that a copy would replace.
+func TestSourceThatAnswersIsToldFromOneThatDoesNot(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	asker := func(user string) *pgtest.Server {
+		return pgtest.New(t, "pg-"+user, func(s *postgres.Settings) { s.Replication.Username = user })
+	}
+	b, stranger := asker("replicator"), asker("nobody")
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	nobody := *a.Upstream()
+	nobody.Port = strconv.Itoa(deaf.Addr().(*net.TCPAddr).Port)
+	closed := nobody
+	closed.Port = "1"
+	signal := func(sig syscall.Signal) {
+		t.Helper()
+		h, err := a.Postmaster()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Signal(sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, x := range []struct {
+		name   string
+		who    *pgtest.Server
+		from   postgres.Upstream
+		before func()
+		silent bool
+	}{
+		{"a primary", b, *a.Upstream(), nil, false},
+		{"one that does not let us in", stranger, *a.Upstream(), nil, false},
+		{"nobody listens", b, closed, nil, true},
+		{"no answer", b, nobody, nil, true},
+		{"a frozen postmaster", b, *a.Upstream(), func() { signal(syscall.SIGSTOP) }, true},
+	} {
+		if x.before != nil {
+			x.before()
+		}
+		if err := x.who.SourceAnswers(pgtest.Context(t), x.from); errors.Is(err, postgres.ErrSourceSilent) != x.silent || !x.silent && err != nil {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+	signal(syscall.SIGCONT)
+	kill(t, a)
+	if err := b.SourceAnswers(pgtest.Context(t), *a.Upstream()); !errors.Is(err, postgres.ErrSourceSilent) {
+		t.Errorf("after its end: %v", err)
+	}
+}
+
+// What a mistyped method would have replaced stays.
+func TestMethodThatDoesNotExistRemovesNothing(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	b := pgtest.New(t, "pg-b", func(s *postgres.Settings) { s.CreateReplicaMethods = []string{"no-such-program"} })
+	if err := os.MkdirAll(b.Settings.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	marker := filepath.Join(b.Settings.DataDir, "PG_VERSION")
+	if err := os.WriteFile(marker, []byte("15\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	begun := false
+	_, err := b.Clone(pgtest.Context(t), postgres.CloneOptions{From: a.Upstream(), Begins: func(bool) error { begun = true; return nil }})
+	if _, gone := os.Stat(marker); err == nil || begun || gone != nil {
+		t.Errorf("%v; begun: %v; the data: %v", err, begun, gone)
 	}
 }
 

@@ -140,6 +140,7 @@ func TestServiceStartedLateAdoptsThePrimary(t *testing.T) {
 	leader.kill(agent, syscall.SIGKILL, "agent")
 	killed := time.Now()
 	<-leader.main.done
+	c.eventually(patience, "the agent has ended", func() (bool, string) { return !alive(agent), "it runs" })
 	c.quietFor(15*time.Second, "nothing of ours runs there", func() (bool, string) { return leader.agentPID() == 0 && c.leaderKey() == leader.name, c.leaderKey() })
 	leader.startAgain()
 	c.eventually(patience, "it leads again", func() (bool, string) {

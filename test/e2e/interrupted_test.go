@@ -449,7 +449,8 @@ exec %[2]s --pgdata="$dir" --checkpoint=fast --no-sync -X stream --dbname="$sour
 	}
 }
 
-// A replica whose source does not answer keeps its data, and goes on as before.
+// A replica whose source does not answer keeps its data, and goes on: also when the
+// source is gone by the time that the replica's own server has been stopped.
 func TestDataIsNotReplacedWithoutASource(t *testing.T) {
 	t.Parallel()
 	c, leader := bringUpGuarded(t)
@@ -457,19 +458,35 @@ func TestDataIsNotReplacedWithoutASource(t *testing.T) {
 	if err := touch(filepath.Join(n.dataDir(), "marker")); err != nil {
 		t.Fatal(err)
 	}
-	postmaster := n.postmasterPID()
-	from := n.logSize()
-	leader.kill(leader.main.pid(), syscall.SIGSTOP, "guardian")
-	leader.kill(leader.agentPID(), syscall.SIGSTOP, "agent")
-	leader.kill(leader.postmasterPID(), syscall.SIGSTOP, "postmaster") // takes no new connection
+	starts := n.serverStarts()
+	kept := func() {
+		t.Helper()
+		if _, err := os.Stat(filepath.Join(n.dataDir(), "marker")); err != nil {
+			t.Error(err)
+		}
+	}
+	// before_stop is called when the source has answered the first time.
+	n.set("postgresql.before_stop", fmt.Sprintf("kill -STOP %d %d %d", leader.main.pid(), leader.agentPID(), leader.postmasterPID()))
+	n.writeConfig()
+	n.want(202, "reload scheduled", "POST", "/reload", "")
 	n.want(200, "reinitialize started", "POST", "/reinitialize", `{"from_leader": true}`)
+	why := "reinitialize failed: " + leader.name + ": it cannot be copied from, so the data directory stays as it is"
+	from := int64(0)
 	c.eventually(patience, "it says why not", func() (bool, string) {
 		log := n.logSince(from)
-		return strings.Contains(log, "reinitialize failed: "+leader.name+": it cannot be copied from, so the data directory stays as it is"), log
+		return strings.Contains(log, why), log
 	})
-	if _, err := os.Stat(filepath.Join(n.dataDir(), "marker")); err != nil {
-		t.Error(err)
+	kept()
+	c.eventually(patience, "the server was started again", func() (bool, string) { return n.serverStarts() == starts+1, fmt.Sprint(n.serverStarts()) })
+	kept()
+
+	t.Log("the leader is frozen; now it is the first question that has no answer")
+	postmaster := n.postmasterPID()
+	status, body := n.ask("POST", "/reinitialize", `{"from_leader": true}`)
+	if status != 503 || !strings.HasPrefix(body, why) {
+		t.Errorf("answered %d: %s", status, body)
 	}
+	kept()
 	if now := n.postmasterPID(); now != postmaster {
 		t.Errorf("postmaster %d became %d", postmaster, now)
 	}
