@@ -96,8 +96,8 @@ type TaskEnded struct {
 	Error string
 	// Broken: the data folder was left in a state that must not be started.
 	Broken bool
-	// Retry: what failed was not ours (the source of a rewind vanished); nothing was
-	// changed, and it may be tried again.
+	// Retry: what failed was not ours (the source of a rewind or of a copy vanished);
+	// nothing was changed, and it may be tried again.
 	Retry bool
 	// StillStarting: a restart's time is over and the server still recovers.
 	StillStarting bool

@@ -92,7 +92,7 @@ func (a *Agent) reinitRequested(ev ReinitRequested) {
 			a.answer(ev.ID, codeOK, "reinitialize started")
 			return
 		}
-		// The answer waits for the source's: without one nothing is done.
+		// The answer waits until the source has answered and our server is down.
 		a.asking = ev.ID
 		a.start(ha.TaskReinit, "", d)
 	}

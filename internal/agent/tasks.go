@@ -207,9 +207,8 @@ func (a *Agent) taskFailed(kind ha.TaskKind, ev TaskEnded) {
 	case ha.TaskClone, ha.TaskReinitialize, ha.TaskReinit:
 		i.State = cluster.StateStopped
 		if kind == ha.TaskReinitialize && ev.Retry && !a.div.Broken {
-			// Nothing was removed, most likely because the leader has just died: compare
-			// with whoever leads next. A half-rewound folder cannot be compared, and must
-			// not be rewound once more: it goes on waiting for a copy.
+			// Nothing was removed, as the leader was gone: compare with whoever leads next.
+			// A half-rewound folder cannot be compared; that its rewind failed is still so.
 			a.div = ha.Divergence{State: ha.DivergenceCheck, TriedAt: a.now}
 		}
 	case ha.TaskRewind:

@@ -94,9 +94,9 @@ func (r *reiniter) reinit(ctx context.Context, w *work, m *cluster.Member) (star
 	}
 }
 
-// progress is what is known of one member's reinitialization. The member answers
-// the request before it begins, so that "running" alone proves nothing: it is
-// done when PostgreSQL runs and was started since.
+// progress is what is known of one member's reinitialization. Members of other
+// versions answer the request before it begins, so that "running" alone proves
+// nothing: it is done when PostgreSQL runs and was started since.
 type progress struct {
 	member *cluster.Member
 	state  string // before the request

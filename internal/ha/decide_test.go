@@ -153,8 +153,6 @@ func TestDecide(t *testing.T) {
 			AcquireLeader{Reclaim: &cluster.Leader{Name: "n1", Created: 9, Version: 9, Session: "s1"}}, ""},
 		{"stopped replica starts and follows", view(stopped), StartReplica{ptr(member("n2"))}, "starting as a secondary"},
 		{"stopped server stays stopped in pause", view(stopped, paused), Wait{}, "postgres is not running"},
-		{"server that was stopped to be made anew is started again, also in pause", view(stopped, paused, ended(TaskReinit, "n2 does not answer")), StartReplica{ptr(member("n2"))}, "starting as a secondary"},
-		{"half-rewound folder is not started in pause", view(stopped, paused, ended(TaskReinit, "n2 does not answer"), func(v *View) { v.Divergence.Broken = true }), Wait{}, "postgres is not running"},
 		{"half-rewound folder is not started", view(stopped, unlocked, func(v *View) { v.Divergence.Broken = true }), Wait{}, "half rewound"},
 		{"failed start gives the key away", view(stopped, holding, ended(TaskRestartFailure, "no")), ReleaseLeader{Why: "failed to start postgres"}, "removed leader key after trying and failing to start postgres"},
 		{"failed start is not repeated at once", view(stopped, ended(TaskRestartFailure, "no")), Wait{}, "failed to start postgres"},

@@ -15,10 +15,6 @@ func recoverInstance(v *View) Outcome {
 		// The second half of a reinitialization that an operator asked for. It starts
 		// in standby mode, whoever leads.
 		return startSecondary(v)
-	case v.paused() && !v.hasLock() && v.failed(TaskReinit) && !v.Divergence.Broken:
-		// One that was given up: its source fell silent after the server had been
-		// stopped, and the data is as it was.
-		return startSecondary(v)
 	case v.paused() && v.hasLock():
 		return do(ReleaseLeader{Why: "postgres is not running"}, "removed leader lock because postgres is not running")
 	case v.paused():

@@ -303,7 +303,7 @@ type Stopped struct {
 type Phase int
 
 // The phases. PhaseCommitted: the irreversible step has been taken, or, of a
-// reinitialization, the source has answered and it begins. PhaseSignalled:
+// reinitialization, nothing is in the way of the copy. PhaseSignalled:
 // what a stop does ahead (a checkpoint, before_stop) is done. PhaseSafe: a
 // stopping primary has no client left and takes no new one. PhaseCheckpointed:
 // it has written its shutdown checkpoint.

@@ -24,6 +24,28 @@ func TestRecordThatCannotBeWrittenDoesNotCount(t *testing.T) {
 	if err := j.beginCopy(ha.TaskReinit, false); err == nil || j.halfCopied() || j.Unfinished() {
 		t.Errorf("%v; half copied: %v, unfinished: %v", err, j.halfCopied(), j.Unfinished())
 	}
+	// What is in its place, but not for certain on the disk, is taken back.
+	for _, before := range []ha.TaskKind{"", ha.TaskRewind} {
+		dir := t.TempDir()
+		j, _, err := OpenJournal(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before != "" {
+			if err := j.Begin(before, 0); err != nil {
+				t.Fatal(err)
+			}
+		}
+		placed, err := j.write(&Record{Task: ha.TaskReinit})
+		if !placed || err != nil {
+			t.Fatal(placed, err)
+		}
+		back := j.putBack()
+		_, last, err := OpenJournal(dir)
+		if err != nil || !back || (last == nil) != (before == "") || last != nil && last.Task != before {
+			t.Errorf("after %q: put back %v; a successor reads %+v, %v", before, back, last, err)
+		}
+	}
 }
 
 // A copy that failed before its method touched anything leaves what the journal said.
@@ -96,16 +118,14 @@ func TestUnfinishedCopyIsMovedAsideForANewCluster(t *testing.T) {
 	if err := n.journal.beginCopy(ha.TaskClone, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.moveUnfinishedAside(ha.TaskClone); err != nil {
-		t.Fatal(err)
+	if err := n.runTask(t.Context(), agent.StartTask{ID: 1, Kind: ha.TaskBootstrap, Do: ha.BootstrapCluster{}, Initialize: 7}, &agent.TaskEnded{}); err == nil {
+		t.Fatal("a cluster was made without programs")
 	}
-	if state, _ := n.pg.DataDir(); state != postgres.DirPresent {
-		t.Error("moved aside for another copy")
+	data := n.pg.Settings().DataDir
+	if _, err := os.Stat(filepath.Join(data+".failed", "PG_VERSION")); err != nil {
+		t.Errorf("it was not moved aside: %v", err)
 	}
-	if err := n.moveUnfinishedAside(ha.TaskBootstrap); err != nil {
-		t.Fatal(err)
-	}
-	if state, _ := n.pg.DataDir(); state != postgres.DirEmpty {
-		t.Error("still in its place")
+	if _, last, err := OpenJournal(filepath.Dir(n.journal.path)); err != nil || last == nil || last.Task != ha.TaskBootstrap || last.Initialize != 7 {
+		t.Errorf("the journal says %+v, %v", last, err)
 	}
 }

@@ -19,8 +19,8 @@ import (
 )
 
 // Journal is the record of the one task that is changing the data folder: a
-// small file in the state folder, written and synced before the task or any of
-// its children begins. It is empty while the folder is whole.
+// small file in the state folder, written and synced before the task, a copy's first
+// method, or any of their children begins. It is empty while the folder is whole.
 type Journal struct {
 	path string
 	mu   sync.Mutex // guards rec and the file
@@ -80,13 +80,24 @@ func (j *Journal) begin(r Record) error {
 }
 
 // note replaces the record. One that cannot be written does not count: nothing may
-// be changed for it. The caller holds mu.
+// be changed for it, and the file must not say otherwise to a successor. The caller
+// holds mu.
 func (j *Journal) note(r Record) error {
-	if err := j.write(&r); err != nil {
-		return err
+	placed, err := j.write(&r)
+	if err == nil || placed && !j.putBack() {
+		j.rec = &r
 	}
-	j.rec = &r
-	return nil
+	return err
+}
+
+// putBack makes the file say again what rec does.
+func (j *Journal) putBack() bool {
+	if j.rec == nil {
+		err := os.Remove(j.path)
+		return err == nil || errors.Is(err, os.ErrNotExist)
+	}
+	placed, _ := j.write(j.rec)
+	return placed
 }
 
 // ChildStarted notes a child of the running task. It implements
@@ -142,16 +153,17 @@ func (j *Journal) Clear() error {
 	return syncDir(filepath.Dir(j.path))
 }
 
-// write puts the record in place in one step and waits until it is on disk.
-func (j *Journal) write(r *Record) error {
+// write puts the record in place in one step and waits until it is on disk. placed
+// tells that it is there, also with an error.
+func (j *Journal) write(r *Record) (placed bool, err error) {
 	b, err := json.Marshal(r)
 	if err != nil {
-		return fmt.Errorf("task journal: %w", err)
+		return false, fmt.Errorf("task journal: %w", err)
 	}
 	tmp := j.path + ".new"
 	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
-		return fmt.Errorf("task journal: %w", err)
+		return false, fmt.Errorf("task journal: %w", err)
 	}
 	_, err = f.Write(append(b, '\n'))
 	if err == nil {
@@ -162,14 +174,15 @@ func (j *Journal) write(r *Record) error {
 	}
 	if err == nil {
 		err = os.Rename(tmp, j.path)
+		placed = err == nil
 	}
 	if err == nil {
 		err = syncDir(filepath.Dir(j.path))
 	}
 	if err != nil {
-		return fmt.Errorf("task journal: %w", err)
+		return placed, fmt.Errorf("task journal: %w", err)
 	}
-	return nil
+	return true, nil
 }
 
 func syncDir(dir string) error {

@@ -218,8 +218,9 @@ func (n *node) cleanUp(last *Record, acfg *agent.Config) error {
 	switch interrupted(last.Task) {
 	case halfCopied:
 		if last.Keeps {
-			n.log.Info("the unfinished copy stays for a method with keep_data; PostgreSQL is not started in it")
-			return nil // the journal stays until a copy has succeeded
+			n.log.Warn("the unfinished copy stays for a method with keep_data, and PostgreSQL is not started in it; if it was made whole by hand, remove the journal and start the agent again", "journal", n.journal.path)
+			n.journal.ChildEnded(last.Child) // it was killed above
+			return nil                       // the record stays until a copy has succeeded
 		}
 		if err := n.pg.RemoveData(); err != nil {
 			return err

@@ -110,7 +110,7 @@ func (n *node) runTask(ctx context.Context, e agent.StartTask, end *agent.TaskEn
 		return err // a bootstrap is whole when the store knows the cluster
 	}
 	if err != nil && leaves == halfCopied && !n.journal.halfCopied() {
-		end.Retry = true
+		end.Retry = errors.Is(err, postgres.ErrSourceSilent)
 		return err // nothing was touched: what the journal says of the folder still holds
 	}
 	end.Retry = e.Kind == ha.TaskRewind && errors.Is(err, postgres.ErrRewindNotBegun) && errors.Is(err, postgres.ErrSourceGone)
@@ -250,14 +250,19 @@ func (n *node) reinitialize(ctx context.Context, e agent.StartTask, d ha.Reiniti
 	if err := n.pg.SourceAnswers(ctx, *up); err != nil {
 		return err
 	}
-	n.send(agent.TaskProgress{ID: e.ID, Phase: ha.PhaseCommitted})
+	_, down := n.pg.Postmaster()
 	n.log.Warn("making this replica anew: its data directory is replaced", "data_dir", n.pg.Settings().DataDir, "reason", d.Why, "source", d.From.Name)
 	if _, err := n.pg.Stop(ctx, postgres.StopOptions{Mode: postgres.StopImmediate, Timeout: n.stopTimeout()}); err != nil {
 		return err
 	}
 	if err := n.pg.SourceAnswers(ctx, *up); err != nil {
+		if down == nil { // it ran: it goes on, also in maintenance mode
+			_, serr := n.pg.Start(ctx, postgres.StartOptions{Role: cluster.RoleReplica, Upstream: up})
+			err = errors.Join(err, serr)
+		}
 		return err
 	}
+	n.send(agent.TaskProgress{ID: e.ID, Phase: ha.PhaseCommitted})
 	return n.clone(ctx, e.Kind, d.From, d.BaseBackupOnly)
 }
 

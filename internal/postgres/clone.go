@@ -87,28 +87,43 @@ var ErrSourceSilent = errors.New("it cannot be copied from, so the data director
 
 // SourceAnswers asks the source of a copy whether it is there: [ErrSourceSilent].
 // It is asked right before the data that the copy replaces is removed. A server
-// that answers something else than IDENTIFY_SYSTEM is there as well (no line for us
-// in pg_hba.conf, no connection left, a way to log in that only libpq has): a
-// method that restores from an archive needs nothing of that.
+// that refuses us is there as well (no line in pg_hba.conf, no connection left), and
+// so is one to which we cannot log in, but libpq may be able to: a method that
+// restores from an archive needs nothing of that. One that starts or ends is not
+// (PostgreSQL manual, appendix A, class 57).
 func (p *Instance) SourceAnswers(ctx context.Context, from Upstream) error {
 	user := p.Settings().Replication
 	_, err := p.identify(ctx, connOptions{replication: true, user: &user, host: from.Host, port: from.Port})
-	if err == nil || !silent(err) {
+	code := SQLState(err)
+	switch {
+	case err == nil, code != "" && !strings.HasPrefix(code, "57P"):
+		return nil
+	case code == "" && !errors.Is(err, context.DeadlineExceeded) && knock(ctx, from):
 		return nil
 	}
 	return fmt.Errorf("%s: %w: %w", from.Name, ErrSourceSilent, err)
 }
 
-// silent tells whether an attempt to connect met no server that serves: nobody at
-// the address, no answer in time, or one that starts or ends (PostgreSQL manual,
-// appendix A, class 57).
-func silent(err error) bool {
-	if code := SQLState(err); code != "" {
-		return strings.HasPrefix(code, "57P")
+// knock tells whether a postmaster answers there, whoever may log in: to the request
+// for TLS, which comes before anything else, it says yes, no, or that it does not
+// understand (PostgreSQL manual 55.2.10).
+func knock(ctx context.Context, at Upstream) bool {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(at.Host, at.Port))
+	if err != nil {
+		return false
 	}
-	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	defer func() { _ = c.Close() }()
+	if d, ok := ctx.Deadline(); ok {
+		_ = c.SetDeadline(d)
+	}
+	answer := []byte{0}
+	if _, err := c.Write([]byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f}); err != nil {
+		return false
+	}
+	_, err = io.ReadFull(c, answer)
+	return err == nil && strings.ContainsAny(string(answer), "SNE")
 }
 
 // HasMethodWithoutLeader tells whether a replica can be made although there is

@@ -5,6 +5,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -361,6 +362,10 @@ func TestSourceThatAnswersIsToldFromOneThatDoesNot(t *testing.T) {
 		return pgtest.New(t, "pg-"+user, func(s *postgres.Settings) { s.Replication.Username = user })
 	}
 	b, stranger := asker("replicator"), asker("nobody")
+	// What keeps us from asking at all says nothing about the source.
+	hindered := pgtest.New(t, "pg-hindered", func(s *postgres.Settings) {
+		s.Replication.SSLMode, s.Replication.SSLRootCert = "verify-full", "/no/such/file"
+	})
 	deaf, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -389,7 +394,9 @@ func TestSourceThatAnswersIsToldFromOneThatDoesNot(t *testing.T) {
 	}{
 		{"a primary", b, *a.Upstream(), nil, false},
 		{"one that does not let us in", stranger, *a.Upstream(), nil, false},
+		{"one that we cannot ask", hindered, *a.Upstream(), nil, false},
 		{"nobody listens", b, closed, nil, true},
+		{"nobody listens, and we could not ask", hindered, closed, nil, true},
 		{"no answer", b, nobody, nil, true},
 		{"a frozen postmaster", b, *a.Upstream(), func() { signal(syscall.SIGSTOP) }, true},
 	} {
@@ -407,11 +414,12 @@ func TestSourceThatAnswersIsToldFromOneThatDoesNot(t *testing.T) {
 	}
 }
 
-// What a mistyped method would have replaced stays.
-func TestMethodThatDoesNotExistRemovesNothing(t *testing.T) {
+// What is in the folder is removed when a method begins, after its journal entry, and
+// only by one without keep_data.
+func TestDataIsRemovedWhenAMethodBegins(t *testing.T) {
 	t.Parallel()
 	a := pgtest.NewPrimary(t, "pg-a")
-	b := pgtest.New(t, "pg-b", func(s *postgres.Settings) { s.CreateReplicaMethods = []string{"no-such-program"} })
+	b := pgtest.New(t, "pg-b")
 	if err := os.MkdirAll(b.Settings.DataDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -419,11 +427,31 @@ func TestMethodThatDoesNotExistRemovesNothing(t *testing.T) {
 	if err := os.WriteFile(marker, []byte("15\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	begun := false
-	_, err := b.Clone(pgtest.Context(t), postgres.CloneOptions{From: a.Upstream(), Begins: func(bool) error { begun = true; return nil }})
-	if _, gone := os.Stat(marker); err == nil || begun || gone != nil {
-		t.Errorf("%v; begun: %v; the data: %v", err, begun, gone)
+	var begun []string
+	clone := func(refuse error, methods ...string) error {
+		begun = nil
+		s := b.Settings
+		s.CreateReplicaMethods = methods
+		s.Methods = map[string]*cluster.Object{"keeper": cluster.NewObject("command", "false", "keep_data", true), "wiper": cluster.NewObject("command", "false")}
+		b.SetSettings(s)
+		_, err := b.Clone(pgtest.Context(t), postgres.CloneOptions{From: a.Upstream(), Begins: func(keeps bool) error {
+			_, gone := os.Stat(marker)
+			begun = append(begun, fmt.Sprintf("keeps %v, there %v", keeps, gone == nil))
+			return refuse
+		}})
+		return err
 	}
+	is := func(what string, err error, there bool, want ...string) {
+		t.Helper()
+		if _, gone := os.Stat(marker); err == nil || !slices.Equal(begun, want) || (gone == nil) != there {
+			t.Errorf("%s: %v; begun %q, want %q; the data: %v", what, err, begun, want, gone)
+		}
+	}
+	is("no program", clone(nil, "no-such-program"), true)
+	full := errors.New("the journal cannot be written")
+	is("no journal", clone(full, "wiper"), true, "keeps false, there true")
+	is("keep_data fails", clone(nil, "keeper"), true, "keeps true, there true")
+	is("both fail", clone(nil, "keeper", "wiper"), false, "keeps true, there true", "keeps false, there true")
 }
 
 func TestCancelledCloneLeavesNothing(t *testing.T) {

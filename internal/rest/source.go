@@ -66,7 +66,8 @@ type Source interface {
 	Restart(ctx context.Context, r ha.RestartRequest, drop bool) (code int, text string, err error)
 
 	// Reinitialize begins to throw this replica's data away and to copy it anew;
-	// force ends a running action before. The answer comes when it has begun.
+	// force ends a running action before. The answer comes when it begins to remove,
+	// or tells why nothing is done; with force and an action to be ended, at once.
 	Reinitialize(ctx context.Context, force, fromLeader bool) (code int, text string, err error)
 
 	// Ledger reads what this node has decided, refused and met with.
