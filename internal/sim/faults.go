@@ -80,6 +80,7 @@ var faults = []fault{
 		})
 	}},
 	{"machine crash after the next promotion", 4, func(w *World, _ *machine, d time.Duration) { w.dieNext = d }},
+	{"machine crash of the next copy's source", 0, func(w *World, _ *machine, d time.Duration) { w.sourceDies = d }}, // scripted only
 	{"cut from store", 10, func(w *World, m *machine, d time.Duration) {
 		w.sever(m.idx, w.storeIdx(), d)
 		w.sever(w.storeIdx(), m.idx, d)

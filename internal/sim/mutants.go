@@ -221,8 +221,13 @@ func init() {
 				}
 				return o
 			}},
-		{Name: "the source of a copy is not asked", Seed: 7700006, Breaks: "data that diverged is removed although the leader has just died",
-			Invariant: "the last copy stays"},
+		{Name: "the source of a copy is not asked", Seed: 4, Breaks: "data that diverged is removed although the leader has just died",
+			Invariant: "the last copy stays", Shape: func(o *Options) {
+				scripted(Step{At: 55 * sec, Kind: "slow replication", Node: 0, For: 60 * sec}, Step{At: 55 * sec, Kind: "slow replication", Node: 1, For: 60 * sec},
+					Step{At: 65 * sec, Kind: "machine crash", Role: "leader", For: 50 * sec},
+					Step{At: 100 * sec, Kind: "machine crash of the next copy's source", For: 60 * sec})(o)
+				o.Nodes, o.MaximumLag, o.Local.UsePgRewind = 2, 1<<40, false
+			}},
 		{Name: "nofailover is not looked at", Seed: 2, Breaks: "the tag does not keep a member from the race",
 			Invariant: "nofailover never leads", Shape: func(o *Options) { three(o); o.NoFailover = "n3" },
 			decide: looked(func(v *ha.View) { v.Local.Tags = nil })},

@@ -259,6 +259,10 @@ func (p *agentProc) reinitialize(t *task, d ha.Reinitialize, ok func(), fail fun
 	if silent() {
 		return
 	}
+	if w := m.w; w.sourceDies > 0 && !w.calm {
+		w.crash(w.machine(d.From.Name), w.sourceDies)
+		w.sourceDies = 0
+	}
 	m.stop(false, nil, nil, func() {
 		if p.dead {
 			return

@@ -40,6 +40,7 @@ type World struct {
 	// scriptedOn is the machine of the last scripted fault.
 	scriptedOn *machine
 	dieNext    time.Duration // whoever is promoted next crashes at once, for this long
+	sourceDies time.Duration // whose data replaces another's next crashes right before, for this long
 	ended      bool
 	fatal      *Violation
 	Stats      Stats
