@@ -162,7 +162,10 @@ func belongs(pid int, dir string, names []string) bool {
 		return false
 	}
 	exe, err := executable(pid)
-	return err == nil && isServer(exe, names)
+	// One that is ending has no program any more while the kernel still takes its
+	// memory apart, shared memory included: a server started now would refuse it as
+	// "still in use". Whatever it was, it does nothing more, and is soon gone.
+	return gone(err) || err == nil && isServer(exe, names)
 }
 
 // Children lists the direct children of a process, dead ones included.

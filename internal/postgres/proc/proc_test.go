@@ -131,6 +131,74 @@ func TestOnlyServersInTheFolderBelongToAnInstance(t *testing.T) {
 	}
 }
 
+// The kernel takes a moment to free what a killed server held, and the server's
+// program is not to be seen any more by then.
+func TestEndingServerBelongsUntilItsMemoryIsGone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	perl, err := exec.LookPath("perl") // of one thread, as a server process is
+	if err != nil {
+		t.Skip("needs perl: ", err)
+	}
+	data, err := os.ReadFile(perl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fake := filepath.Join(t.TempDir(), "postgres")
+	syscall.ForkLock.RLock() // a child forked meanwhile would hold the file open: "text file busy"
+	err = os.WriteFile(fake, data, 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(fake, "-e", `$| = 1; $x = "x" x (1 << 29); print "ready\n"; sleep 60`)
+	cmd.Dir = dir
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if _, err := out.Read(make([]byte, 16)); err != nil {
+		t.Fatal(err)
+	}
+	pid := cmd.Process.Pid
+	h, err := Open(pid, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	ending := func() bool {
+		_, err := os.Readlink(procPath(pid, "exe"))
+		_, cwd := os.Readlink(procPath(pid, "cwd"))
+		return gone(err) && cwd == nil
+	}
+	if err := h.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for h.Alive() {
+		before := ending()
+		list, err := Processes(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := len(list) == 1 && list[0].PID() == pid
+		for _, x := range list {
+			x.Close()
+		}
+		if before && ending() {
+			seen++
+			if !listed {
+				t.Fatal("it is not among the processes of the folder, and still has its memory")
+			}
+		}
+	}
+	t.Logf("seen %d times while it was ending", seen)
+}
+
 func TestParseStat(t *testing.T) {
 	t.Parallel()
 	s, err := parseStat([]byte("42 (a) b (c)) S 1 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 123456 0 0"))
