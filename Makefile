@@ -35,7 +35,7 @@ unit:
 
 e2e:
 ifneq ($(E2E),)
-	go test -timeout 15m -p 1 -parallel 4 ./test/...
+	go test -count=1 -timeout 15m -p 1 -parallel 4 ./test/...
 endif
 
 # The long runs, for a night; the report replaces the last one. SOAK=10m for a try.
