@@ -300,11 +300,12 @@ func (w *World) checkPromotion(m *machine) {
 	}
 }
 
-// checkLoss is asked just before a new timeline begins at the end of m's WAL.
-func (w *World) checkLoss(m *machine) {
+// checkLoss is asked just before a new timeline begins at the end of m's WAL;
+// published is the position that m had to know of.
+func (w *World) checkLoss(m *machine, published cluster.LSN) {
 	at := m.disk.at
-	if status := w.store.status().LSN; status > at.lsn && int64(status-at.lsn) > w.opts.MaximumLag {
-		w.violate("loss is bounded", "%s is promoted at %s, %d bytes behind the published position %s", m.name, at, status-at.lsn, status)
+	if published > at.lsn && int64(published-at.lsn) > w.opts.MaximumLag {
+		w.violate("loss is bounded", "%s is promoted at %s, %d bytes behind the published position %s", m.name, at, published-at.lsn, published)
 	}
 	lost := 0
 	for i := len(w.commits) - 1; i >= 0 && len(w.commits)-i < 5000; i-- {

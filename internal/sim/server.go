@@ -244,6 +244,7 @@ func (m *machine) beginPromotion(least cluster.Timeline, done func(err string)) 
 		return
 	}
 	w.checkPromotion(m)
+	published := w.store.status().LSN
 	s.promote = true
 	m.later(50*time.Millisecond+w.upTo(400*time.Millisecond), func() {
 		if m.pg != s || s.closed {
@@ -253,7 +254,15 @@ func (m *machine) beginPromotion(least cluster.Timeline, done func(err string)) 
 		d := &m.disk
 		parent := d.at
 		tli := max(parent.br.tli+1, least)
-		w.checkLoss(m)
+		// A machine that was frozen in between may end the promotion in the instant
+		// in which it wakes and its guardian fences it, when another leads long
+		// since. Its timeline is nobody's then; what it must not be behind is what
+		// was published when it was allowed to lead.
+		leads := w.store.leader() == m.name
+		if leads {
+			published = w.store.status().LSN
+		}
+		w.checkLoss(m, published)
 		w.branchID++
 		d.at = place{&branch{id: w.branchID, tli: tli, parent: parent.br, fork: parent.lsn, by: m.name, end: parent.lsn}, parent.lsn}
 		w.checkTimeline(m, d.at.br)
@@ -261,7 +270,9 @@ func (m *machine) beginPromotion(least cluster.Timeline, done func(err string)) 
 		d.standby, d.control, d.promotedAt = false, inProduction, m.wall()
 		s.recovery, s.stream, s.source = false, nil, ""
 		m.write(endOfRecoverySize)
-		w.line = d.at.br
+		if leads {
+			w.line = d.at.br
+		}
 		w.Stats.Promotions++
 		w.logf(m.name, "is promoted: %s", d.at)
 		if d := w.dieNext; d > 0 && !w.calm {
