@@ -19,7 +19,7 @@ import (
 // not import each other. A package imports only what stands above its own line
 // (docs/dev.md, "Packages").
 var layers = [][]string{
-	{"cluster"},
+	{"cluster", "testport"},
 	{"config"},
 	{"logging"},
 	{"dcs"},

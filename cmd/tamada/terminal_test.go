@@ -23,6 +23,7 @@ import (
 	"tamada/internal/dcs"
 	"tamada/internal/dcs/dcstest"
 	"tamada/internal/dcs/etcd3"
+	"tamada/internal/testport"
 )
 
 // asProgram is set for a test binary that shall be the program.
@@ -351,7 +352,7 @@ func TestCompletion(t *testing.T) {
 
 func TestCompletionDoesNotKeepTheShellWaiting(t *testing.T) {
 	t.Parallel()
-	port := dcstest.FreePorts(t, 1)[0]
+	port := testport.Free(t, 1)[0]
 	begun := time.Now()
 	got := completions(t, []string{fmt.Sprintf("DCS_URL=etcd3://127.0.0.1:%d", port), "PATRONI_SCOPE=orders"}, "list", "")
 	if took := time.Since(begun); took > 5*time.Second || !slices.Equal(got, []string{"orders"}) {

@@ -11,6 +11,7 @@ import (
 
 	"tamada/internal/cluster"
 	"tamada/internal/config"
+	"tamada/internal/testport"
 )
 
 // fakeBin is a folder with programs that say that they are PostgreSQL 15.
@@ -51,12 +52,7 @@ func listener(t *testing.T) (address string, port int) {
 // free is an address that nobody listens on.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", testport.Free(t, 1)[0])
 }
 
 func lines(text string) string { return strings.TrimSpace(strings.ReplaceAll(text, "\t", "")) }

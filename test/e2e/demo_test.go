@@ -7,19 +7,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"tamada/internal/testport"
 )
 
 // playground is a running `tamada demo`.
@@ -58,36 +58,11 @@ func newPlayground(t *testing.T) *playground {
 	return g
 }
 
-// demoPorts keeps demos that run beside each other apart: each takes ports in
-// three ranges above its first one.
-var demoPorts struct {
-	sync.Mutex
-	last int
-}
-
-// freeDemoPort is a port from which on those of three nodes are free.
+// freeDemoPort is a port from which on those of three nodes are free: three ranges,
+// the last of which begins 200 above it.
 func freeDemoPort(t *testing.T) int {
 	t.Helper()
-	demoPorts.Lock()
-	defer demoPorts.Unlock()
-	if demoPorts.last == 0 {
-		demoPorts.last = freePort(t) + 300
-	}
-next:
-	for range 100 {
-		demoPorts.last += 10
-		base := demoPorts.last
-		for _, offset := range []int{0, 1, 2, 100, 101, 102, 200, 201, 202, 203, 204, 205} {
-			l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(base+offset))
-			if err != nil {
-				continue next
-			}
-			l.Close()
-		}
-		return base
-	}
-	t.Fatal("no free ports for a demo")
-	return 0
+	return testport.Range(t, 206)
 }
 
 func eventually(t *testing.T, within time.Duration, what string, holds func() (bool, string)) {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tamada/internal/testport"
 )
 
 // bringUpEmbedded makes three nodes that carry their own etcd. etcd's leader is on
@@ -20,7 +22,7 @@ func bringUpEmbedded(t *testing.T) (c *cluster, leader *node) {
 	c = newCluster(t) // for its folder and its clean-up
 	c.etcd.kill()
 	c.etcd = nil
-	base := freeDemoPort(t) + 200
+	base := testport.Range(t, 6)
 	all := object{}
 	for i := range 3 {
 		all[fmt.Sprintf("n%d", i+1)] = fmt.Sprintf("127.0.0.1:%d", base+2*i+1)

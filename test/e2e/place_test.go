@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+
+	"tamada/internal/testport"
 )
 
 // A place is where the processes of a node live and how they are reached.
@@ -160,28 +162,7 @@ func (p *place) dial(ctx context.Context, network, address string) (net.Conn, er
 	return d.DialContext(ctx, network, address)
 }
 
-var ports = struct {
-	sync.Mutex
-	next int
-}{next: 20000 + os.Getpid()*37%9000}
-
-// freePort is a port of 127.0.0.1 that nobody listens on, below the range that
-// the kernel takes for outgoing connections.
 func freePort(t testing.TB) int {
 	t.Helper()
-	ports.Lock()
-	defer ports.Unlock()
-	for range 10000 {
-		ports.next++
-		if ports.next > 31999 {
-			ports.next = 20000
-		}
-		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(ports.next))
-		if err == nil {
-			l.Close()
-			return ports.next
-		}
-	}
-	t.Fatal("no free port")
-	return 0
+	return testport.Free(t, 1)[0]
 }

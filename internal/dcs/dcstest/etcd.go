@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -14,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tamada/internal/testport"
 )
 
 // Etcd is one etcd server in a process of its own, for tests.
@@ -57,7 +58,7 @@ func StartEtcd(t testing.TB, n int, o EtcdOptions) []*Etcd {
 	if o.Protocol == "" {
 		o.Protocol = "http"
 	}
-	ports := FreePorts(t, 2*n)
+	ports := testport.Free(t, 2*n)
 	var servers []*Etcd
 	var initial []string
 	for i := range n {
@@ -81,21 +82,6 @@ func StartEtcd(t testing.TB, n int, o EtcdOptions) []*Etcd {
 		}
 	}
 	return servers
-}
-
-// FreePorts gives ports of 127.0.0.1 that nobody listens on.
-func FreePorts(t testing.TB, n int) []int {
-	t.Helper()
-	var ports []int
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
 }
 
 // Start starts the server, again with the data it has.

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"tamada/internal/dcs/dcstest"
 	"tamada/internal/dcs/embedded"
+	"tamada/internal/testport"
 )
 
 // TestMain makes the test binary a member when it is started as
@@ -66,7 +66,7 @@ func (m *member) log() string {
 // newMembers are n members of a cluster that does not run yet.
 func newMembers(t *testing.T, n int) []*member {
 	t.Helper()
-	ports := dcstest.FreePorts(t, 2*n)
+	ports := testport.Free(t, 2*n)
 	initial := map[string]string{}
 	var list []*member
 	for i := range n {

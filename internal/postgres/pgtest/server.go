@@ -5,7 +5,6 @@ package pgtest
 import (
 	"context"
 	"log/slog"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 	"tamada/internal/cluster"
 	"tamada/internal/postgres"
 	"tamada/internal/postgres/proc"
+	"tamada/internal/testport"
 )
 
 // Passwords of the users that every instance has.
@@ -45,16 +45,6 @@ func BinDir(t testing.TB) string {
 		return n
 	}
 	return slices.MaxFunc(dirs, func(a, b string) int { return version(a) - version(b) })
-}
-
-// FreePort is a port of 127.0.0.1 that nobody listens on.
-func FreePort(t testing.TB) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Server is one instance under test.
@@ -91,7 +81,7 @@ func New(t testing.TB, name string, change ...func(*postgres.Settings)) *Server 
 	s := postgres.Settings{
 		Name: name, Scope: "batman",
 		DataDir: filepath.Join(root, "data"), BinDir: BinDir(t),
-		ListenAddresses: "127.0.0.1", Port: FreePort(t),
+		ListenAddresses: "127.0.0.1", Port: testport.Free(t, 1)[0],
 		PgPass:        filepath.Join(root, "pgpass"),
 		UseUnixSocket: true, UseSlots: true, UsePgRewind: true,
 		Superuser:    postgres.Credentials{Username: "postgres", Password: SuperuserPassword},
