@@ -7,7 +7,11 @@ PACKAGES = $(shell go list ./... | grep -v /test/)
 # are made as well, if the tool for that is there.
 E2E = $(wildcard test/e2e)
 
-.PHONY: all build demo test setup vet staticcheck unit e2e soak fuzz clean
+# Packages with goroutines whose tests need no server: those are run under the race detector too, if there is
+# the C compiler that it needs. "make race RACE=./..." takes all.
+RACE = $(addprefix ./internal/,ctl dcs/memory demo guardian ledger logging node rest rest/peer)
+
+.PHONY: all build demo test setup vet staticcheck unit race e2e soak fuzz clean
 
 all: build
 
@@ -17,7 +21,7 @@ build:
 demo: setup build
 	bin/tamada demo $(ARGS)
 
-test: setup build vet staticcheck unit e2e
+test: setup build vet staticcheck unit race e2e
 
 setup:
 	scripts/setup
@@ -31,11 +35,18 @@ staticcheck:
 	go tool staticcheck ./...
 
 unit:
-	go test -timeout 5m $(PACKAGES)
+	go test -timeout 10m $(PACKAGES)
+
+race:
+ifneq ($(shell command -v gcc),)
+	CGO_ENABLED=1 go test -race -timeout 10m $(RACE)
+else
+	@echo "make race: skipped, as the race detector needs gcc (apt-get install gcc libc6-dev)"
+endif
 
 e2e:
 ifneq ($(E2E),)
-	go test -count=1 -timeout 15m -p 1 -parallel 4 ./test/...
+	go test -count=1 -timeout 30m -p 1 -parallel 4 ./test/...
 endif
 
 # The long runs, for a night; the report replaces the last one. SOAK=10m for a try.

@@ -317,10 +317,12 @@ func (w *work) readPages(ctx context.Context, sources map[string]source, untils 
 	var mu sync.Mutex // guards all the maps
 	var wg sync.WaitGroup
 	for name, read := range sources {
-		if done[name] {
+		mu.Lock()
+		skip, q := done[name], ledger.Query{Until: untils[name]}
+		mu.Unlock()
+		if skip {
 			continue
 		}
-		q := ledger.Query{Until: untils[name]}
 		wg.Go(func() {
 			p, err := read(ctx, q)
 			mu.Lock()

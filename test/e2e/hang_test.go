@@ -41,9 +41,7 @@ func TestStoppedPostmasterGivesWayToAReplica(t *testing.T) {
 	if took > x.ttl {
 		t.Errorf("the next primary took rows after %v only, the lease being %v", took, x.ttl)
 	}
-	if log := old.logSince(from); !strings.Contains(log, "Primary hangs. Failing over: it takes no new connection") {
-		t.Errorf("%s does not say why it gave way:\n%s", old.name, log)
-	}
+	old.says(from, "Primary hangs. Failing over: it takes no new connection")
 	if alive(postmaster) {
 		t.Errorf("the stopped postmaster of %s still exists", old.name)
 	}
@@ -159,9 +157,10 @@ func TestFullDiskGivesWayToAReplica(t *testing.T) {
 	if took > x.ttl {
 		t.Errorf("the next primary took rows after %v only, the lease being %v", took, x.ttl)
 	}
-	if log := old.logSince(from); !strings.Contains(log, "its disk takes no write") && !strings.Contains(log, "Failing over") {
-		t.Errorf("%s does not say why it gave way:\n%s", old.name, log)
-	}
+	c.eventually(patience, old.name+" says why it gave way", func() (bool, string) {
+		log := old.logSince(from)
+		return strings.Contains(log, "its disk takes no write") || strings.Contains(log, "Failing over"), log
+	})
 	for _, a := range w.lost(leader) {
 		if w.lastOn(old).Sub(a.at) > time.Second {
 			t.Errorf("row %d is lost, acknowledged %v before the last one of %s", a.id, w.lastOn(old).Sub(a.at), old.name)
@@ -204,9 +203,7 @@ func TestCrashLoopGivesWayWhenItsBudgetIsSpent(t *testing.T) {
 	killed := time.Now()
 	leader, took := c.gaveWay(old, w, killed, x)
 	t.Logf("crash %d, the budget being %d: the next primary took rows after %v", budget+1, budget, took.Round(time.Millisecond))
-	if want := fmt.Sprintf("Primary crashed %d times within ten minutes. Failing over.", budget+1); !strings.Contains(old.logSince(from), want) {
-		t.Errorf("%s does not say %q:\n%s", old.name, want, old.logSince(from))
-	}
+	old.says(from, fmt.Sprintf("Primary crashed %d times within ten minutes. Failing over.", budget+1))
 	c.waitHealthy(patience, leader)
 	// What a crash kept from being sent is lost, as after any crash.
 	for _, a := range w.lost(leader) {

@@ -283,6 +283,17 @@ func (n *node) logSince(from int64) string {
 	return string(b[from:])
 }
 
+// says waits until the log has all these texts: a line is written after what it
+// tells of can be seen, at times after the answer to a request too.
+func (n *node) says(from int64, texts ...string) (log string) {
+	n.c.t.Helper()
+	n.c.eventually(patience, fmt.Sprintf("%s logs %q", n.name, texts), func() (bool, string) {
+		log = n.logSince(from)
+		return !slices.ContainsFunc(texts, func(s string) bool { return !strings.Contains(log, s) }), log
+	})
+	return log
+}
+
 func (n *node) logSize() int64 {
 	st, err := os.Stat(n.log)
 	if err != nil {
