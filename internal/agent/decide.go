@@ -130,7 +130,11 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.CancelBootstrap:
 		a.cancelBootstrap(v)
 	case ha.Clone:
-		a.start(ha.TaskClone, fmt.Sprintf("%s '%s'", sourceWord(v, d.From.Name), d.From.Name), d)
+		from := ""
+		if d.From.Name != "" {
+			from = fmt.Sprintf("%s '%s'", sourceWord(v, d.From.Name), d.From.Name)
+		}
+		a.start(ha.TaskClone, from, d)
 	case ha.AcquireLeader:
 		a.measurePromotion()
 		a.operate(Acquire{d.Reclaim})

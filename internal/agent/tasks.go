@@ -1,8 +1,6 @@
 package agent
 
 import (
-	"strings"
-
 	"tamada/internal/cluster"
 	"tamada/internal/ha"
 	"tamada/internal/ha/lease"
@@ -112,7 +110,7 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	if a.task == nil || ev.ID != a.taskID {
 		return
 	}
-	kind, detail, before := a.task.Kind, a.task.Detail, a.roleBefore
+	kind, before := a.task.Kind, a.roleBefore
 	defer a.recordTask(a.task, ev)
 	a.last = &ha.Result{Kind: kind, OK: ev.Error == "", Error: ev.Error, Ended: a.now, Phase: a.task.Phase}
 	if a.taskCancelled && (kind == ha.TaskClone || kind == ha.TaskPromote && a.task.Phase < ha.PhaseCommitted) {
@@ -121,7 +119,7 @@ func (a *Agent) taskEnded(ev TaskEnded) {
 	ended := a.task
 	a.task = nil
 	if ev.Error != "" && !a.taskCancelled {
-		a.log(ha.Error, strings.TrimSpace(string(kind)+" "+detail)+" failed: "+ev.Error)
+		a.log(ha.Error, ended.Name()+" failed: "+ev.Error)
 	}
 	a.downed = ha.Stopped{}
 	if ended.Stops() {
@@ -186,7 +184,10 @@ func (a *Agent) taskSucceeded(kind ha.TaskKind, ev TaskEnded) {
 		a.reached(partPromoted)
 	case ha.TaskDemote, ha.TaskStop, ha.TaskSwitchover, ha.TaskManualFailover:
 		a.reached(partStopped)
-		i.State, i.Role = cluster.StateStopped, cluster.RoleDemoted
+		i.State = cluster.StateStopped
+		if kind != ha.TaskStop { // the last entry of an agent that ends keeps the role (reference README, corrections)
+			i.Role = cluster.RoleDemoted
+		}
 		i.Running, i.Answers = false, false
 		if a.demotedOffline {
 			i.Resumable = ev.StoppedClean

@@ -1,6 +1,7 @@
 package ha
 
 import (
+	"fmt"
 	"time"
 
 	"tamada/internal/cluster"
@@ -39,6 +40,13 @@ func emptyData(v *View) Outcome {
 			o := do(TakeInitialize{Over: c.Initialize}, "")
 			o.note(Warning, "Nobody has gone on with the bootstrap of this cluster for %s, taking it over", v.Settings.TTL)
 			return o
+		case v.Local.CloneWithoutLeader && (c.Initialize == nil || c.Initialize.Value != ""):
+			// From a backup, say. The empty value is a bootstrap that somebody is at.
+			//
+			// What if there is a member with newer data, which is only slow to come
+			// back? The restored one may lead only if it is not further behind the last
+			// published position than maximum_lag_on_failover, as everybody.
+			return cloneFrom(v, cluster.Member{}, "(without leader)")
 		}
 		o := wait("waiting for leader to bootstrap")
 		if at := v.DCS.BootstrapSince + v.Settings.TTL; may && v.DCS.BootstrapSince > 0 && v.Now < at {
@@ -50,12 +58,16 @@ func emptyData(v *View) Outcome {
 	if !ok {
 		return wait("waiting for leader to bootstrap")
 	}
+	return cloneFrom(v, from, fmt.Sprintf("from %s '%s'", roleWord(v, from.Name), from.Name))
+}
+
+func cloneFrom(v *View, from cluster.Member, what string) Outcome {
 	if at := v.copyAgain(TaskClone); v.Now < at {
-		o := wait("waiting to bootstrap from %s '%s' again, because the last attempt failed", roleWord(v, from.Name), from.Name)
+		o := wait("waiting to bootstrap %s again, because the last attempt failed", what)
 		o.Again = at
 		return o
 	}
-	return do(Clone{from}, "trying to bootstrap from %s '%s'", roleWord(v, from.Name), from.Name)
+	return do(Clone{from}, "trying to bootstrap %s", what)
 }
 
 // cloneAgain is the pause after a clone that failed, at most: as long as the one

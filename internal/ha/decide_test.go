@@ -129,6 +129,13 @@ func TestDecide(t *testing.T) {
 		{"others wait for the one who bootstraps", view(empty, unlocked, func(v *View) {
 			v.DCS.Cluster.Initialize, v.DCS.BootstrapSince = &cluster.Initialize{Version: 5}, v.Now-5*time.Second
 		}), Wait{}, "waiting for leader to bootstrap"},
+		{"method that needs no leader brings back a cluster", view(empty, unlocked, func(v *View) { v.Local.CloneWithoutLeader = true }), Clone{}, "trying to bootstrap (without leader)"},
+		{"it is not repeated in a tight loop either", view(empty, unlocked, ended(TaskClone, "no backup"), func(v *View) { v.Local.CloneWithoutLeader = true }), Wait{},
+			"waiting to bootstrap (without leader) again"},
+		{"it waits for a bootstrap in progress", view(empty, unlocked, func(v *View) {
+			v.Local.CloneWithoutLeader, v.DCS.Cluster.Initialize, v.DCS.BootstrapSince = true, &cluster.Initialize{Version: 5}, v.Now-5*time.Second
+		}), Wait{}, "waiting for leader to bootstrap"},
+		{"where there is a leader it is the source", view(empty, func(v *View) { v.Local.CloneWithoutLeader = true }), Clone{member("n2")}, "trying to bootstrap from leader 'n2'"},
 		{"abandoned bootstrap is taken over", view(empty, unlocked, func(v *View) {
 			v.DCS.Cluster.Initialize, v.DCS.BootstrapSince = &cluster.Initialize{Version: 5}, v.Now-31*time.Second
 			v.DCS.Cluster.Members = nil
@@ -166,7 +173,7 @@ func TestDecide(t *testing.T) {
 		{"lease is kept during a task", view(holding, running(TaskPromote, PhaseBegun)), Wait{}, "updated leader lock during promote"},
 		{"promotion is called off when the lock is lost", view(running(TaskPromote, PhaseBegun)), CancelTask{}, "lost leader before promote"},
 		{"promotion that was signalled is undone when the lock is lost", view(running(TaskPromote, PhaseCommitted)), Demote{Mode: DemoteImmediateNoLock}, "lost leader lock during promote"},
-		{"clone goes on without a lock", view(empty, running(TaskClone, PhaseBegun)), Wait{}, "bootstrap from in progress"},
+		{"clone goes on without a lock", view(empty, running(TaskClone, PhaseBegun)), Wait{}, "bootstrap (without leader) in progress"},
 		// 8, 11
 		{"leader with the lock does nothing", view(primary, holding), Wait{}, "no action. I am (n1), the leader with the lock"},
 		{"holder announces before it promotes", view(holding), AnnouncePromotion{cluster.Promotion{Timeline: 4, Leader: "n1", Tenure: 9}}, ""},

@@ -74,7 +74,8 @@ type FinishBootstrap struct{}
 // of the way and ends the agent.
 type CancelBootstrap struct{ Why string }
 
-// Clone copies the data of a member into the empty data directory.
+// Clone copies the data of a member into the empty data directory; without a name
+// the methods of the configuration are to make it that need no member (no_leader).
 type Clone struct{ From cluster.Member }
 
 // AcquireLeader makes the leader key. Reclaim, when set, is a key of our own name

@@ -283,7 +283,10 @@ type Task struct {
 
 // Name is the task as status lines call it.
 func (t *Task) Name() string {
-	if t.Detail == "" {
+	switch {
+	case t.Kind == TaskClone && t.Detail == "":
+		return "bootstrap (without leader)"
+	case t.Detail == "":
 		return string(t.Kind)
 	}
 	return string(t.Kind) + " " + t.Detail

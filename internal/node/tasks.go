@@ -224,7 +224,7 @@ func (n *node) stopTimeout() time.Duration { return n.settings().RetryTimeout }
 
 func (n *node) clone(ctx context.Context, kind ha.TaskKind, from cluster.Member, baseBackupOnly bool) error {
 	up := upstream(&from)
-	if up == nil {
+	if up == nil && from.Name != "" {
 		return fmt.Errorf("member %s has no usable address: %q", from.Name, from.ConnURL)
 	}
 	_, err := n.pg.Clone(ctx, postgres.CloneOptions{From: up, BaseBackupOnly: baseBackupOnly,

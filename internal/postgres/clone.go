@@ -126,13 +126,6 @@ func knock(ctx context.Context, at Upstream) bool {
 	return err == nil && strings.ContainsAny(string(answer), "SNE")
 }
 
-// HasMethodWithoutLeader tells whether a replica can be made although there is
-// no source.
-func (p *Instance) HasMethodWithoutLeader() bool {
-	s := p.Settings()
-	return slices.ContainsFunc(s.CreateReplicaMethods, func(m string) bool { return conf.Truthy(s.Methods[m].Value("no_leader")) })
-}
-
 // cloneSource writes the password file and returns the connection string
 // without password.
 func (p *Instance) cloneSource(s *Settings, from *Upstream, version int) (conninfo string, env []string, err error) {

@@ -5,7 +5,9 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -445,6 +447,55 @@ exec %[2]s --pgdata="$dir" --checkpoint=fast --no-sync -X stream --dbname="$sour
 	if now := n.serverStarts(); now != starts+1 {
 		t.Errorf("PostgreSQL was started %d times, want only once, with a whole folder", now-starts)
 	}
+}
+
+// A cluster of which only a backup is left comes back from it, by a method that needs
+// no leader; the members that have nothing either are copied from the first.
+func TestClusterComesBackFromABackup(t *testing.T) {
+	t.Parallel()
+	c, leader := bringUpGuarded(t)
+	leader.must("CREATE TABLE kept AS SELECT 7 AS n")
+	backup := filepath.Join(c.dir, "backup")
+	n := c.nodes[1]
+	script := filepath.Join(c.dir, "restore")
+	text := fmt.Sprintf(`#!/bin/sh
+for a; do case $a in --datadir=*) dir=${a#*=};; --connstring=) source=none;; --connstring=*) source=$a;; esac; done
+echo "source: $source" >> %[1]s.seen
+exec cp -a %[2]s "$dir"
+`, script, backup)
+	if err := os.WriteFile(script, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range c.nodes {
+		m.set("postgresql.create_replica_methods", []any{"restore", "basebackup"})
+		m.set("postgresql.restore", object{"command": script, "no_leader": true})
+		m.writeConfig()
+	}
+	for _, m := range slices.Backward(c.nodes) { // the leader last
+		m.stop()
+		c.eventually(patience, m.name+" has ended", func() (bool, string) { return !m.running(), "" })
+	}
+	if out, err := exec.Command("cp", "-a", leader.dataDir(), backup).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, m := range c.nodes {
+		if err := os.RemoveAll(m.dataDir()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	from := n.logSize()
+	n.start()
+	c.waitLeader(patience, n)
+	n.says(from, "trying to bootstrap (without leader)")
+	if b, err := os.ReadFile(script + ".seen"); err != nil || string(b) != "source: none\n" {
+		t.Errorf("the method was called as %q, %v", b, err)
+	}
+	if got := n.must("SELECT n FROM kept"); got != "7" {
+		t.Errorf("kept: %s", got)
+	}
+	leader.start()
+	c.nodes[2].start()
+	c.waitHealthy(patience, n)
 }
 
 // A replica whose source does not answer keeps its data, and goes on: also when the
