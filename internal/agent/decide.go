@@ -361,7 +361,7 @@ func (a *Agent) compared(ev Compared) {
 		}
 		return
 	}
-	a.div = ha.Divergence{State: ha.DivergenceNone, Leader: l.Name, Timeline: l.Timeline, At: a.now, Broken: a.div.Broken}
+	a.div = ha.Divergence{State: ha.DivergenceNone, Leader: l.Name, Timeline: l.Timeline, At: a.now, Replayed: ev.Replayed, Broken: a.div.Broken}
 	if ev.Diverged {
 		a.div.State = ha.DivergenceFound
 		a.log(ha.Warning, "The history of this node diverged from "+l.Name+": "+ev.Why)

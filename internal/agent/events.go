@@ -122,7 +122,10 @@ type Compared struct {
 	ID        uint64
 	Concluded bool
 	Diverged  bool
-	Why       string
+	// Replayed is the local position that was compared, of a server in recovery; 0 of
+	// one that does not run.
+	Replayed cluster.LSN
+	Why      string
 }
 
 // Touched: the member key was written, or not.

@@ -83,6 +83,7 @@ func ended(k TaskKind, problem string) func(*View) {
 func stuck(since time.Duration, stream string) func(*View) {
 	return func(v *View) {
 		v.Instance.Timeline, v.Instance.ReplicationState, v.Divergence.At = 2, stream, v.Now-since
+		v.Instance.Replayed, v.Divergence.Replayed = 900, 900
 	}
 }
 
@@ -235,6 +236,8 @@ func TestDecide(t *testing.T) {
 		{"new timeline of the same leader is compared with", view(func(v *View) { v.DCS.Cluster.Members[1].Timeline = 4 }), CompareTimelines{func() cluster.Member { m := member("n2"); m.Timeline = 4; return m }()}, ""},
 		{"replica that gets nowhere is compared again", view(stuck(stuckAgain, "")), CompareTimelines{member("n2")}, ""},
 		{"replica that gets nowhere is given a minute", view(stuck(stuckAgain-1, "")), Wait{}, "a secondary"},
+		{"replica that has replayed more since is compared at once", view(stuck(compareAgain, ""), func(v *View) { v.Instance.Replayed++ }), CompareTimelines{member("n2")}, ""},
+		{"but not in a tight loop", view(stuck(compareAgain-1, ""), func(v *View) { v.Instance.Replayed++ }), Wait{}, "a secondary"},
 		{"replica that streams an old timeline is left alone", view(stuck(stuckAgain, "streaming")), Wait{}, "a secondary"},
 		{"diverged replica is rewound", view(diverged), Rewind{member("n2")}, "running pg_rewind from n2"},
 		{"rewind waits for the checkpoint of the leader", view(diverged, func(v *View) { v.DCS.Cluster.Members[1].CheckpointPending = true }), Wait{}, "Waiting for checkpoint on n2 before rewind"},

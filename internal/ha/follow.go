@@ -97,7 +97,7 @@ func compareDue(v *View, l *cluster.Member) bool {
 	case DivergenceFound, RewindFailed:
 		return false
 	case RewindDone, DivergenceNone:
-		return d.Leader != l.Name || l.Timeline > 0 && d.Timeline < l.Timeline || stuckBehind(v, l) && v.Now >= max(d.At, d.TriedAt)+stuckAgain
+		return d.Leader != l.Name || l.Timeline > 0 && d.Timeline < l.Timeline || stuckBehind(v, l) && v.Now >= max(d.At, d.TriedAt)+stuckPause(v)
 	}
 	return true
 }
@@ -108,6 +108,17 @@ func compareDue(v *View, l *cluster.Member) bool {
 func stuckBehind(v *View, l *cluster.Member) bool {
 	i := &v.Instance
 	return i.Answers && i.InRecovery && i.ReplicationState != "streaming" && i.Timeline > 0 && i.Timeline < l.Timeline
+}
+
+// stuckPause is how long the conclusion about a stuck replica stands. Where it has
+// replayed more of the old timeline since, the conclusion is about another end: our
+// old source, come back as a replica with the end that it alone has, may have gone
+// on sending between the comparison and the change of the source.
+func stuckPause(v *View) Instant {
+	if v.Instance.Replayed > v.Divergence.Replayed {
+		return compareAgain
+	}
+	return stuckAgain
 }
 
 // rewindAllowed: something could be done about a divergence (reference

@@ -356,6 +356,8 @@ type Divergence struct {
 	Leader   string
 	Timeline cluster.Timeline
 	At       Instant // when it was concluded
+	// Replayed is how far this node had replayed then; 0 when it did not run.
+	Replayed cluster.LSN
 	TriedAt  Instant // last comparison that came to no conclusion
 	// Broken: a rewind was interrupted or failed half-way. The folder must not be
 	// started; only another rewind or a new copy makes it whole.

@@ -176,6 +176,9 @@ func (n *node) compare(e agent.Compare) {
 		return
 	}
 	verdict, why := rewind.Decide(facts)
+	if l := facts.Local; l != nil && l.InRecovery {
+		end.Replayed = l.LSN
+	}
 	end.Concluded, end.Diverged, end.Why = verdict != rewind.Unknown, verdict == rewind.Needed, why
 	n.send(end)
 }

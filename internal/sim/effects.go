@@ -156,6 +156,9 @@ func (p *agentProc) compare(e agent.Compare) {
 			return
 		}
 		end.Concluded = true
+		if recovery {
+			end.Replayed = local
+		}
 		leader := from.disk.at
 		switch {
 		case tli > leader.br.tli:
