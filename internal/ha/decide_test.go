@@ -80,6 +80,18 @@ func ended(k TaskKind, problem string) func(*View) {
 
 // stuck is a replica on an old timeline, some time after the comparison found
 // nothing wrong.
+// failedBefore: n3 did not answer a question a second before this race, which took
+// that long, and has been asked again.
+func failedBefore(took time.Duration) func(*View) {
+	return func(v *View) {
+		v.RaceSince = v.Now - 100*time.Millisecond
+		v.Instance.ObservedAt = v.Now
+		asked := v.Now - time.Second
+		v.Peers.Results["n3"] = PeerResult{Asked: asked, Answered: asked + took, Answer: candidate.Answer{Name: "n3"}}
+		v.Peers.Pending["n3"] = v.Now
+	}
+}
+
 func stuck(since time.Duration, stream string) func(*View) {
 	return func(v *View) {
 		v.Instance.Timeline, v.Instance.ReplicationState, v.Divergence.At = 2, stream, v.Now-since
@@ -219,6 +231,8 @@ func TestDecide(t *testing.T) {
 		{"what is left of a synchronous mode keeps nobody back", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", false), synchronous("n2", "n3")), AcquireLeader{}, ""},
 		{"synchronous mode that no leader has put in force keeps nobody back", view(unlocked, answer("n2", 1), answer("n3", 1), asked("synchronous_mode", true)), AcquireLeader{}, ""},
 		{"nobody of ours leads a standby cluster", view(unlocked, answer("n2", 1), answer("n3", 1), asked("standby_cluster", cluster.NewObject("host", "h"))), Wait{}, "not the healthiest node"},
+		{"member that refused just before is waited for", view(unlocked, failedBefore(2*time.Millisecond), answer("n2", 1)), Wait{}, ""},
+		{"member that was silent just before is not", view(unlocked, failedBefore(formerLeaderWait), answer("n2", 1)), AcquireLeader{}, ""},
 		{"paused replica does not race", view(unlocked, paused, answer("n2", 1), answer("n3", 1)), Wait{}, "no action. I am (n1)"},
 		{"paused primary takes the key", view(unlocked, paused, primary), AcquireLeader{}, ""},
 		{"primary takes a free key", view(unlocked, primary, func(v *View) { v.Lease.State = lease.Held }), AcquireLeader{}, ""},

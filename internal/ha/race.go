@@ -217,9 +217,11 @@ func (v *View) formerLeaderResumes(former string) bool {
 // It returns whom to ask, or until when to wait at most for an answer that is
 // on its way.
 //
-// Three kinds of members are not waited for: one that was unreachable a moment
-// before (it was asked again, but its silence is no news), the former leader
-// after formerLeaderWait, and everybody after the time-out of a question.
+// Three kinds of members are not waited for: one that was silent a moment before
+// (it was asked again, but its silence is no news), the former leader after
+// formerLeaderWait, and everybody after the time-out of a question. One that
+// refused at once, or said that its PostgreSQL does not run, will answer at once
+// again, and may be back: to wait for that costs nothing.
 func (v *View) answersOf(members []cluster.Member, since Instant, former string) (answers []candidate.Answer, ask []cluster.Member, until Instant) {
 	for _, m := range members {
 		r, have := v.Peers.Results[m.Name]
@@ -230,8 +232,8 @@ func (v *View) answersOf(members []cluster.Member, since Instant, former string)
 			answers = append(answers, r.Answer)
 		case !pending || asked < since:
 			ask = append(ask, m)
-		case have && !r.Answer.Reachable && v.Now < r.Answered+answersGood:
-			// unreachable just before
+		case have && !r.Answer.Reachable && v.Now < r.Answered+answersGood && r.Answered-r.Asked >= formerLeaderWait:
+			// silent just before
 		case m.Name == former && v.Now >= asked+formerLeaderWait, v.Now >= asked+answersGood:
 			// waited for long enough
 		case m.Name == former:
