@@ -235,10 +235,10 @@ func initializeCondition(v *ha.View) dcs.Condition {
 }
 
 func configCondition(v *ha.View) dcs.Condition {
-	if v.DCS.Cluster.Config == nil {
+	if v.DCS.Cluster.ConfigVersion == 0 {
 		return dcs.IfAbsent()
 	}
-	return dcs.IfVersion(v.DCS.Cluster.Config.Version)
+	return dcs.IfVersion(v.DCS.Cluster.ConfigVersion)
 }
 
 func (a *Agent) exit(d ha.Exit) {

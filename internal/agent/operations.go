@@ -92,7 +92,9 @@ func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 		a.duties.retention.Reset(a.now, a.store.view.Status.RetainSlots)
 		a.leaderIs(ev.Grant.Hold)
 		a.leaseEvent(lease.Acquired{Sent: ev.Sent, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
-		a.clearRequest()
+		if op.Reclaim == nil { // the key was ours all the time: a request still waits for its holder
+			a.clearRequest()
+		}
 		switch {
 		case op.Reclaim != nil:
 			a.log(ha.Info, "took over the leader key of this node's previous agent")

@@ -9,7 +9,7 @@ import (
 // means that its key is absent or holds nothing that can be understood.
 type Cluster struct {
 	Initialize *Initialize
-	Config     *DynamicConfig
+	Config     *DynamicConfig // nil: absent, or not an object
 	Leader     *Leader
 	Members    []Member // sorted by name
 	Failover   *Failover
@@ -17,6 +17,9 @@ type Cluster struct {
 	Status     Status
 	History    *History
 	Failsafe   *Object // member name -> api_url
+	// ConfigVersion is that of the key `config`, also of one that cannot be read; 0
+	// when it is absent.
+	ConfigVersion Version
 	// FailsafeVersion is that of the key `failsafe`, 0 when it is absent.
 	FailsafeVersion Version
 	// Newest is the version of the key that was changed last, of those that are
@@ -90,6 +93,7 @@ func (b *Builder) Add(key string, value []byte, version, created Version, sessio
 	case KeyInitialize:
 		b.c.Initialize = &Initialize{Value: string(value), Version: version}
 	case KeyConfig:
+		b.c.ConfigVersion = version
 		if doc, err := ParseObject(value); err == nil {
 			b.c.Config = &DynamicConfig{Doc: doc, Version: version}
 		}

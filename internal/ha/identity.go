@@ -13,7 +13,7 @@ func repairStore(v *View) (Outcome, bool) {
 	switch {
 	case c.Initialize == nil || !cluster.ValidSysid(c.Initialize.Value):
 		return do(WriteInitialize{v.Instance.Sysid}, "writing the system identifier, which the store has lost"), true
-	case c.Config == nil || c.Config.Doc.Len() == 0:
+	case c.Config == nil || c.Config.Doc.Len() == 0: // absent, empty, or no object (reference dcs-layout.md 2.2)
 		return do(WriteConfig{}, "writing the dynamic configuration, which the store has lost"), true
 	}
 	return Outcome{}, false

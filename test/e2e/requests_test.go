@@ -183,6 +183,36 @@ func TestBadRequestsLeaveTheClusterUnchanged(t *testing.T) {
 	}
 }
 
+// The leader writes what it knows over a configuration that cannot be read; and a
+// request that waits for its time survives that guardian and agent of the leader die.
+func TestKeysOutliveMistakesAndCrashes(t *testing.T) {
+	t.Parallel()
+	c, leader := bringUpGuarded(t)
+	for _, broken := range []string{"", "not json", "[1]", "{}"} {
+		if _, err := c.etcdctl("put", prefix+"config", "--", broken); err != nil {
+			t.Fatal(err)
+		}
+		c.eventually(patience, fmt.Sprintf("%q was written over", broken), func() (bool, string) {
+			v := c.key("config")
+			return strings.Contains(v, `"loop_wait":2`), v
+		})
+	}
+	waits := `{"leader":"n1","member":"n2","scheduled_at":"2031-01-01T00:00:00+00:00"}`
+	leader.want(202, "Switchover scheduled", "POST", "/switchover", `{"leader": "n1", "candidate": "n2", "scheduled_at": "2031-01-01T00:00+00:00"}`)
+	if v := c.key("failover"); v != waits {
+		t.Fatalf("failover: %s", v)
+	}
+	from := leader.logSize()
+	leader.kill(leader.main.pid(), syscall.SIGKILL, "guardian")
+	leader.kill(leader.agentPID(), syscall.SIGKILL, "agent")
+	leader.start()
+	c.waitHealthy(patience, leader)
+	leader.says(from, "took over the leader key of this node's previous agent")
+	if v := c.key("failover"); v != waits {
+		t.Errorf("the request is gone: %s", v)
+	}
+}
+
 func TestSwitchoverByRequest(t *testing.T) {
 	t.Parallel()
 	c, first := bringUpGuarded(t)
