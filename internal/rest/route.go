@@ -86,7 +86,7 @@ func (s *Server) route(a *answer) {
 	case a.r.Method == "GET" || a.r.Method == "HEAD" || a.r.Method == "OPTIONS":
 		s.health(a, path)
 	default:
-		a.page(501, "Unsupported method ('"+a.r.Method+"')")
+		a.unsupported()
 	}
 }
 
