@@ -97,6 +97,7 @@ type Agent struct {
 	requestSince   ha.Instant      // when that was seen first
 	requests       ha.Requests
 	asking         uint64 // id of the request that the running task answers, 0 for none
+	restarted      uint64 // id of the request for a restart that is done and was not seen yet, 0 for none
 	paused         bool   // maintenance mode is on
 	// everStarted: a callback for a start, stop or change of role was issued by this
 	// process.

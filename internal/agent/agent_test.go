@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +134,24 @@ func TestReinitializationIsAnsweredWhenItsSourceHasAnswered(t *testing.T) {
 		if x.want.Code == 200 {
 			if got := answers(a.Step(a.now, time.Time{}, 0, TaskEnded{ID: a.taskID, Error: "the base backup was interrupted"})); len(got) > 0 {
 				t.Errorf("%s: answered a second time: %v", x.name, got)
+			}
+		}
+	}
+}
+
+// A view that the store does not confirm any more names no leader to copy from:
+// nothing is removed, not even with force.
+func TestNothingIsReinitializedWhileTheStoreDoesNotAnswer(t *testing.T) {
+	for what, ev := range map[string]Event{"the watch failed": StoreFailed{Err: "timeout"}, "the member key was not written": Touched{Err: errors.New("timeout")}} {
+		for _, ask := range []ReinitRequested{{ID: 7}, {ID: 7, Force: true}, {ID: 7, FromLeader: true}} {
+			a := following()
+			v := *a.store.view
+			v.Members = []cluster.Member{{Name: "n2", State: cluster.StateRunning, ConnURL: "postgres://n2/postgres"}}
+			a.store.view = &v
+			a.Step(a.now, time.Time{}, 0, ev)
+			e := a.Step(a.now, time.Time{}, 0, ask)
+			if has[StartTask](e) || !slices.Contains(e, Effect(Answer{7, 503, "Cluster has no leader, can not reinitialize"})) {
+				t.Errorf("%s, %+v: %v", what, ask, e)
 			}
 		}
 	}

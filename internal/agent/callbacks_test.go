@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,55 @@ func TestRestartThatExceedsItsTimeLetsOthersTakeOver(t *testing.T) {
 	v.DCS.Cluster.Config = &cluster.DynamicConfig{Doc: cluster.NewObject("ttl", 30)}
 	if o := ha.Decide(v); o.Line != "primary start has timed out, but continuing to wait because failover is not possible" {
 		t.Errorf("decided %T: %s", o.Do, o.Line)
+	}
+}
+
+// Who is told that a restart is done and asks at once finds a running server,
+// and may schedule the next one.
+func TestRestartIsAnsweredWhenTheServerWasSeen(t *testing.T) {
+	t.Parallel()
+	start := time.Date(2031, 5, 6, 7, 8, 9, 0, time.UTC)
+	facts := Facts{Data: ha.DataPresent, Running: true, Answers: true, Timeline: 2, Postmaster: start}
+	done := Effect(Answer{7, 200, "restarted successfully"})
+	later := RestartRequested{ID: 8, Request: ha.RestartRequest{At: start.Add(time.Hour), Published: cluster.NewObject("schedule", "x")}}
+	for _, early := range []bool{false, true} { // scheduled while nobody knows the new server yet
+		a, _ := leading(t)
+		a.loopAt = a.now + time.Hour
+		a.inst.Postmaster = start.Add(-time.Hour)
+		step := func(ev Event) []Effect { return a.Step(a.now, start, 0, ev) }
+		e := step(RestartRequested{ID: 7})
+		if !has[StartTask](e) {
+			t.Fatalf("no restart: %v", e)
+		}
+		e = step(TaskEnded{ID: a.taskID})
+		if !has[Observe](e) || has[Answer](e) {
+			t.Fatalf("answered before it was seen: %v", e)
+		}
+		if early {
+			step(later)
+			// A look that was begun before still saw the old server.
+			a.observe(false)
+			old := facts
+			old.Postmaster = start.Add(-time.Hour)
+			if e := step(Observed{ID: a.observing, Facts: old}); !has[Observe](e) || has[Answer](e) {
+				t.Fatalf("an old look was believed: %v", e)
+			}
+		}
+		e = step(Observed{ID: a.observing, Facts: facts})
+		if !slices.Contains(e, done) || a.Picture().State != cluster.StateRunning {
+			t.Fatalf("in state %s: %v", a.Picture().State, e)
+		}
+		if !early {
+			step(later)
+		}
+		a.observe(false)
+		e = step(Observed{ID: a.observing, Facts: facts})
+		if r := a.requests.Restart; r == nil || !r.Postmaster.Equal(start) || has[Answer](e) {
+			t.Errorf("early %v: the scheduled restart is %+v; %v", early, r, e)
+		}
+		if got := a.Picture().Scheduled.Value("postmaster_start_time"); got != "2031-05-06 07:08:09.000000+00:00" {
+			t.Errorf("early %v: published with %v", early, got)
+		}
 	}
 }
 

@@ -41,17 +41,30 @@ func (a *Agent) restartRequested(ev RestartRequested) {
 	case !r.At.IsZero() && a.requests.Restart != nil:
 		a.answer(ev.ID, codeConflict, "Another restart is already scheduled")
 	case !r.At.IsZero():
-		r.Postmaster = a.inst.Postmaster
-		if r.Published != nil && !r.Postmaster.IsZero() {
-			r.Published = r.Published.Clone()
-			r.Published.Set("postmaster_start_time", r.Postmaster.Format("2006-01-02 15:04:05.000000-07:00"))
-		}
 		a.requests.Restart = &r
+		a.tieRestart()
 		a.duties.touchNow()
 		a.answer(ev.ID, codeAccepted, "Restart scheduled")
 	default:
 		a.restartNow(ev.ID, &r)
 	}
+}
+
+// tieRestart ties the scheduled restart to the server that it is for: another
+// restart before its time does what was wanted. While the facts are older than the
+// server, the next look tells which one that is.
+func (a *Agent) tieRestart() {
+	if a.requests.Restart == nil || !a.requests.Restart.Postmaster.IsZero() || a.stale || a.inst.Postmaster.IsZero() {
+		return
+	}
+	r := *a.requests.Restart // pictures that were handed out keep the old one
+	r.Postmaster = a.inst.Postmaster
+	if r.Published != nil {
+		r.Published = r.Published.Clone()
+		r.Published.Set("postmaster_start_time", r.Postmaster.Format("2006-01-02 15:04:05.000000-07:00"))
+	}
+	a.requests.Restart = &r
+	a.duties.touchNow()
 }
 
 func (a *Agent) restartNow(id uint64, r *ha.RestartRequest) {
@@ -109,12 +122,20 @@ func (a *Agent) taskAnswers(kind ha.TaskKind, ev TaskEnded) {
 	case kind == ha.TaskReinit:
 		a.answer(id, codeRefused, "reinitialize failed: "+ev.Error)
 	case ev.Error == "":
-		a.answer(id, codeOK, "restarted successfully")
+		// Until it was looked at, our state is still the one during the restart.
+		a.restartSeen()
+		a.restarted = id
 	case ev.StillStarting:
 		a.answer(id, codeRefused, "postgres is still starting")
 	default:
 		a.answer(id, codeRefused, "restart failed")
 	}
+}
+
+// restartSeen answers the request for a restart that is done.
+func (a *Agent) restartSeen() {
+	a.answer(a.restarted, codeOK, "restarted successfully")
+	a.restarted = 0
 }
 
 // pauseChanged begins or ends maintenance mode. In it nothing is fenced. After

@@ -289,6 +289,7 @@ func (a *Agent) observed(ev Observed) {
 	}
 	a.stale = false
 	a.takeFacts(ev.Facts)
+	a.restartSeen()
 	a.checkpointAfterPromotion(ev)
 	if a.cycle {
 		a.cycle, a.cycleDone, a.duties.due, a.guard.cycled = false, true, true, true
@@ -307,6 +308,7 @@ func (a *Agent) takeFacts(f Facts) {
 		i.ObservedAt, i.InRecovery, i.Timeline, i.LSN = a.now, f.InRecovery, f.Timeline, f.LSN
 		i.Received, i.Replayed, i.ReplicationState, i.ReplayPaused = f.Received, f.Replayed, f.ReplicationState, f.ReplayPaused
 		i.PendingRestart, i.ServerVersion, i.Postmaster = f.PendingRestart, f.ServerVersion, f.Postmaster
+		a.tieRestart()
 		a.duties.existing, a.duties.haveSlots = f.Slots, true
 		a.streams()
 	}

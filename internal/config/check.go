@@ -118,7 +118,7 @@ func (c *checker) text(v any, path string, k *Key, wrong func(string)) {
 	switch v := v.(type) {
 	case string, json.Number:
 		c.respelled(path, k)
-		if k.Enum != nil && !oneOf(k.Enum, cluster.Text(v)) {
+		if k.Enum != nil && !oneOf(k.Enum, cluster.Text(v)) && (c.strict || !k.Lenient) {
 			c.fail(path, "found "+found(v, k.Secret)+", expected one of "+strings.Join(k.Enum, ", "), "")
 		}
 	case bool:

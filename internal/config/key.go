@@ -62,7 +62,10 @@ type Key struct {
 	Secret   bool     // never repeat the value
 	Min, Max int      // range of an Int or Seconds; both 0: none, unless NotNegative
 	Enum     []string // allowed texts, any case; nil: any
-	Unit     string   // base unit for numbers with a unit
+	// Lenient: whoever uses the key complains of a text that is not in Enum, and
+	// takes the default; only a validation refuses it.
+	Lenient bool
+	Unit    string // base unit for numbers with a unit
 	// NotNegative: the least value is 0.
 	NotNegative bool
 	// Check says what is wrong with a value, and what to do, where the kind does not

@@ -68,7 +68,7 @@ var restapiKeys = []Key{
 	{Path: "restapi.keyfile_password", Kind: Text, Strict: "str", Place: Local, Secret: true, Env: "RESTAPI_KEYFILE_PASSWORD", Doc: "Password of the key."},
 	{Path: "restapi.cafile", Kind: Text, Strict: "str", Place: Local, Env: "RESTAPI_CAFILE", Doc: "Authorities that client certificates are checked with."},
 	{Path: "restapi.ciphers", Kind: Text, Strict: "str", Place: Local, Env: "RESTAPI_CIPHERS", Doc: "Allowed ciphers."},
-	{Path: "restapi.verify_client", Kind: Text, Strict: "E{none,optional,required}", Place: Local, Default: "none", Enum: []string{"none", "optional", "required"}, Env: "RESTAPI_VERIFY_CLIENT",
+	{Path: "restapi.verify_client", Kind: Text, Strict: "E{none,optional,required}", Place: Local, Default: "none", Enum: []string{"none", "optional", "required"}, Lenient: true, Env: "RESTAPI_VERIFY_CLIENT",
 		Doc: "optional: certificate needed for requests that change something; required: for each connection."},
 	{Path: "restapi.allowlist", Kind: Strings, Strict: "[str]", Place: Local, Env: "RESTAPI_ALLOWLIST", Doc: "Names, addresses and networks that may send requests that change something."},
 	{Path: "restapi.allowlist_include_members", Kind: Bool, Strict: "bool", Place: Local, Default: false, Env: "RESTAPI_ALLOWLIST_INCLUDE_MEMBERS", Doc: "Allow the cluster's members too."},
@@ -76,7 +76,7 @@ var restapiKeys = []Key{
 	{Path: "restapi.https_extra_headers", Kind: Map, Strict: "dict", Place: Local, Env: "RESTAPI_HTTPS_EXTRA_HEADERS", Doc: "The same with TLS; merged over the former."},
 	{Path: "restapi.request_queue_size", Kind: Int, Strict: "I[0..4096]!", Place: Local, Effect: OnAgentRestart, Default: 5, Max: 4096, Env: "RESTAPI_REQUEST_QUEUE_SIZE", Doc: "Read for compatibility; has no meaning here: the queue has the length that the system allows."},
 	{Path: "restapi.server_tokens", Kind: Text, Strict: "e{minimal,productonly,original}", Place: Local, Default: "Original", Env: "RESTAPI_SERVER_TOKENS",
-		Enum: []string{"Original", "Minimal", "ProductOnly"}, Doc: "What the Server header tells."},
+		Enum: []string{"Original", "Minimal", "ProductOnly"}, Lenient: true, Doc: "What the Server header tells."},
 	{Path: "restapi.thread_pool_size", Kind: Int, Strict: "I[5..]!", Place: Local, Effect: OnAgentRestart, Default: 5, Min: 5, Env: "RESTAPI_THREAD_POOL_SIZE", Doc: "Read for compatibility; has no meaning here."},
 }
 

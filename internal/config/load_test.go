@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -355,6 +356,27 @@ func TestSyntaxErrorsPointAtTheLine(t *testing.T) {
 		_, err := parseDocument("x", []byte(begin+line+end))
 		if err == nil || !strings.HasPrefix(err.Error(), "x:"+want) || !strings.HasSuffix(err.Error(), ")") {
 			t.Errorf("%q: got %v, want %s", line, err, want)
+		}
+	}
+}
+
+// A node that runs, or is to run, must not be stopped by words that the REST API
+// gets along with (reference rest-api.md 1); a validation refuses them.
+func TestWordsThatTheAPIGetsAlongWith(t *testing.T) {
+	t.Parallel()
+	for _, key := range []string{"server_tokens", "verify_client"} {
+		text := strings.Replace(sample, "restapi:\n", "restapi:\n  "+key+": Nonsense\n", 1)
+		cfg, err := load(t, text)
+		if err != nil {
+			t.Errorf("%s: %v", key, err)
+			continue
+		}
+		if got := cfg.RestAPI.ServerTokens + cfg.RestAPI.VerifyClient; !strings.Contains(got, "nonsense") {
+			t.Errorf("%s: the API does not get to see it: %q", key, got)
+		}
+		r := Validate([]string{write(t, "node.yml", text)}, nil)
+		if !slices.ContainsFunc(r.Errors, func(p Problem) bool { return p.Path == "restapi."+key }) {
+			t.Errorf("%s: a validation says %v", key, r.Errors)
 		}
 	}
 }

@@ -294,7 +294,9 @@ func scheduledRestart(v *View) (o Outcome, done bool) {
 // from whom (reference ha.md 17.3).
 func Reinitializable(v *View, fromLeader bool) (from cluster.Member, why string) {
 	switch {
-	case v.DCS.Cluster == nil || v.DCS.Unlocked():
+	case !v.DCS.Reachable || v.DCS.Unlocked():
+		// The last view of a store that does not answer is no reason to remove data:
+		// whoever led then may be gone, and the copy with him.
 		return from, "Cluster has no leader, can not reinitialize"
 	case v.hasLock():
 		return from, "I am the leader, can not reinitialize"

@@ -199,13 +199,24 @@ func (n *node) step(ev agent.Event) {
 	offset := time.Duration(wall.UnixNano()) - now
 	if n.started && (offset-n.offset).Abs() > clockJump {
 		n.log.Warn("the wall clock jumped against the time since boot; the lease is proved anew", "by", (offset - n.offset).String())
-		n.execute(n.agent.Step(now, wall, rand.Uint32(), agent.ClockJumped{}))
+		n.take(now, n.agent.Step(now, wall, rand.Uint32(), agent.ClockJumped{}))
 	}
 	n.offset, n.started = offset, true
 	n.fenceSeen(ev)
-	n.execute(n.agent.Step(now, wall, rand.Uint32(), ev))
-	n.publishSnapshot(now)
+	n.take(now, n.agent.Step(now, wall, rand.Uint32(), ev))
 	n.meters.loop.Observe(time.Since(wall).Seconds())
+}
+
+// take executes the effects of a step and shows what the agent is now. Answers
+// come last: who has got one and asks at once for the state must see what it told.
+func (n *node) take(now ha.Instant, effects []agent.Effect) {
+	n.execute(effects)
+	n.publishSnapshot(now)
+	for _, e := range effects {
+		if e, ok := e.(agent.Answer); ok {
+			n.requests.end(e)
+		}
+	}
 }
 
 func (n *node) execute(effects []agent.Effect) {
@@ -263,8 +274,6 @@ func (n *node) execute(effects []agent.Effect) {
 			go n.keepPromise(e)
 		case agent.Callback:
 			n.pg.RunCallback(e.Action, e.Role)
-		case agent.Answer:
-			n.requests.end(e)
 		case agent.Record:
 			n.record(e.Record)
 		}

@@ -1,8 +1,10 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
@@ -81,6 +83,13 @@ var explanations = map[int]string{
 // code's own name. The command line finds unsupported operations by the
 // explanation of 501.
 func (a *answer) page(code int, message string) {
+	body := a.preparePage(code, message)
+	a.w.WriteHeader(code)
+	_, _ = a.w.Write([]byte(body))
+}
+
+// preparePage sets the headers of a page and returns its text.
+func (a *answer) preparePage(code int, message string) string {
 	if message == "" {
 		message = http.StatusText(code)
 	}
@@ -103,8 +112,33 @@ func (a *answer) page(code int, message string) {
 	h.Set("Connection", "close")
 	h.Set("Content-Type", "text/html;charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	a.w.WriteHeader(code)
-	_, _ = a.w.Write([]byte(body))
+	return body
+}
+
+// unsupported answers to a method that there is no handler for. Its status line
+// says the same as the page, as people see it in logs of proxies; net/http knows
+// only the code's own name there, so the answer goes around it.
+func (a *answer) unsupported() {
+	message := "Unsupported method ('" + a.r.Method + "')"
+	// Closing with something unread would reset the connection before the client
+	// reads the answer.
+	if a.r.Header.Get("Expect") == "" { // else it has not sent a body, and need not
+		_, _ = io.CopyN(io.Discard, a.r.Body, 16*maxBody)
+	}
+	c, _, err := http.NewResponseController(a.w).Hijack()
+	if err != nil {
+		a.page(501, message)
+		return
+	}
+	defer func() { _ = c.Close() }()
+	var b bytes.Buffer
+	body := a.preparePage(501, message)
+	a.w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	fmt.Fprintf(&b, "HTTP/1.%d 501 %s\r\n", min(a.r.ProtoMinor, 1), message)
+	_ = a.w.Header().Write(&b)
+	b.WriteString("\r\n" + body)
+	_ = c.SetWriteDeadline(time.Now().Add(longWrite))
+	_, _ = c.Write(b.Bytes()) // the client may be gone; nobody is left to tell
 }
 
 // escape makes text harmless that came with a request: one-line messages are

@@ -17,6 +17,10 @@ const maxBody = 64 << 10
 // readBody reads the JSON object in a request by the rules of 1.2; ok is false
 // when the error was answered already.
 func readBody(a *answer, mandatory bool) (body *cluster.Object, ok bool) {
+	if _, bad := a.r.Header[badLength]; bad {
+		a.page(400, "")
+		return nil, false
+	}
 	if a.r.Header.Get("Content-Length") == "" || a.r.ContentLength == 0 {
 		switch {
 		case !mandatory:

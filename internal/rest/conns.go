@@ -35,6 +35,7 @@ type listener struct {
 	net.Listener
 	pool    *pool
 	tls     func() *tls.Config // nil result: plain
+	header  time.Duration      // how long a handshake may take
 	retired atomic.Bool        // it was closed on purpose
 }
 
@@ -77,9 +78,10 @@ func (l *listener) Accept() (net.Conn, error) {
 			continue
 		}
 		if c.settings != nil {
-			return tls.Server(c, c.settings), nil
+			secure := tls.Server(c, c.settings)
+			return secureConn{&heads{Conn: secure}, secure, l.header}, nil
 		}
-		return c, nil
+		return &heads{Conn: c}, nil
 	}
 }
 
@@ -170,8 +172,11 @@ type connKey struct{}
 
 // withConn lets the handler find the connection of a request.
 func withConn(ctx context.Context, c net.Conn) context.Context {
-	if t, ok := c.(*tls.Conn); ok {
-		c = t.NetConn()
+	switch outer := c.(type) {
+	case secureConn:
+		c = outer.tls.NetConn()
+	case *heads:
+		c = outer.Conn
 	}
 	if own, ok := c.(*conn); ok {
 		return context.WithValue(ctx, connKey{}, own)

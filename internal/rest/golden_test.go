@@ -19,6 +19,7 @@ type capture struct {
 	// The recorded answer; code 0 when the connection was closed without a byte or
 	// the answer had no head.
 	code        int
+	reason      string // what follows the code
 	contentType string
 	auth        string // WWW-Authenticate
 	body        string
@@ -42,7 +43,16 @@ func readCapture(t *testing.T, file string) capture {
 	}
 	c.request = strings.Replace(request, "Accept: */*", "Accept: */*\r\nConnection: close", 1)
 	c.code, c.contentType, c.auth, c.body = parseResponse(response)
+	c.reason = reasonOf(response)
 	return c
+}
+
+// reasonOf is what follows the code in the status line.
+func reasonOf(response string) string {
+	line, _, _ := strings.Cut(response, "\r\n")
+	_, rest, _ := strings.Cut(line, " ")
+	_, reason, _ := strings.Cut(rest, " ")
+	return reason
 }
 
 func parseResponse(response string) (code int, contentType, auth, body string) {
@@ -159,7 +169,8 @@ func checkCapture(t *testing.T, c capture, sc scene) {
 		alignPositions(t, agent.store, c.body)
 	}
 	_, addr := start(t, agent, captureOptions(c.node))
-	code, contentType, auth, body := parseResponse(raw(t, addr, c.request))
+	response := raw(t, addr, c.request)
+	code, contentType, auth, body := parseResponse(response)
 	if c.code == 0 {
 		// Patroni closed the connection without a byte, or answered without a head.
 		if code < 400 {
@@ -169,6 +180,9 @@ func checkCapture(t *testing.T, c capture, sc scene) {
 	}
 	if code != c.code || contentType != c.contentType || auth != c.auth {
 		t.Errorf("answered %d %q %q, want %d %q %q", code, contentType, auth, c.code, c.contentType, c.auth)
+	}
+	if got := reasonOf(response); c.code == 501 && got != c.reason {
+		t.Errorf("the status line says %q, want %q", got, c.reason)
 	}
 	// Patroni answers a broken body of POST /reinitialize twice (trap 16).
 	want, _, _ := strings.Cut(c.body, "HTTP/1.0 ")

@@ -64,7 +64,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).SetReadDeadline(begun.Add(s.limits.body))
 	}
 	w.Header()["Server"] = o.server
-	if old {
+	if _, bad := r.Header[badLength]; bad || old { // nobody knows where such a request ends
 		w.Header()["Connection"] = []string{"close"}
 	}
 	s.route(&answer{w: w, r: r, o: o, ctx: context.WithoutCancel(r.Context())})
@@ -86,7 +86,7 @@ func (s *Server) route(a *answer) {
 	case a.r.Method == "GET" || a.r.Method == "HEAD" || a.r.Method == "OPTIONS":
 		s.health(a, path)
 	default:
-		a.page(501, "Unsupported method ('"+a.r.Method+"')")
+		a.unsupported()
 	}
 }
 

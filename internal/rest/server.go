@@ -194,7 +194,7 @@ func (s *Server) serverName(o Options) string {
 // Serve answers on a listener until [Server.Retire] or [Server.Shutdown], then
 // returns nil.
 func (s *Server) Serve(l net.Listener) error {
-	own := &listener{Listener: l, pool: s.pool, tls: func() *tls.Config { return s.opts.Load().tls }}
+	own := &listener{Listener: l, pool: s.pool, header: s.limits.header, tls: func() *tls.Config { return s.opts.Load().tls }}
 	s.mu.Lock()
 	s.listeners[l] = own
 	s.mu.Unlock()

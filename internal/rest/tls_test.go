@@ -92,6 +92,12 @@ func TestTLS(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
+	t.Run("unsupported methods are closed in order", func(t *testing.T) {
+		const want = "HTTP/1.1 501 Unsupported method ('PUT')\r\n"
+		if got, _ := secure(t, addr, request("PUT", "/x", "", "{}"), &tls.Config{}); !strings.HasPrefix(got, want) || !strings.HasSuffix(got, "</html>\n") {
+			t.Errorf("got %q", got)
+		}
+	})
 	t.Run("protected endpoints do", func(t *testing.T) {
 		reload := request("POST", "/reload", authorized, "")
 		if got, _ := secure(t, addr, reload, &tls.Config{}); !strings.HasPrefix(got, "HTTP/1.1 403") || !strings.HasSuffix(got, "client certificate required") {

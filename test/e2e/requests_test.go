@@ -370,12 +370,17 @@ func TestRestartByRequest(t *testing.T) {
 	t.Run("of the leader keeps the leader key", func(t *testing.T) {
 		before, asked := leader.postmasterPID(), time.Now()
 		leader.want(200, "restarted successfully", "POST", "/restart", "")
+		if code, body := leader.get("/health"); code != 200 || !strings.Contains(body, `"state": "running"`) {
+			t.Errorf("right after the answer: %d %s", code, body)
+		}
+		leader.want(202, "Restart scheduled", "POST", "/restart", `{"schedule": "2101-01-01T00:00:00Z"}`)
 		restarted(t, leader, before)
 		w.progress(patience, 20)
 		t.Logf("no writes for %v", w.gap(asked).Round(time.Millisecond))
 		if now := leader.timeline(); now != timeline {
 			t.Errorf("timeline %d became %d", timeline, now)
 		}
+		leader.want(200, "scheduled restart deleted", "DELETE", "/restart", "") // nothing has cancelled it
 	})
 	t.Run("only where one is pending", func(t *testing.T) {
 		leader.patch(`{"postgresql": {"parameters": {"max_files_per_process": 900}}}`)
