@@ -105,8 +105,8 @@ func (a *Agent) newerKey() bool {
 }
 
 // configSeen puts a new dynamic configuration in force. One that cannot be read,
-// or that asks for what this version cannot do, is not applied at all: the last
-// good one stays.
+// or that asks for what this version cannot do, is not applied, but for maintenance
+// mode: the last good one stays.
 func (a *Agent) configSeen(c *cluster.Cluster) {
 	if c.Config == nil || c.Config.Doc.Len() == 0 {
 		return
@@ -132,6 +132,7 @@ func (a *Agent) useConfig(config *cluster.DynamicConfig, floors cluster.Floors) 
 			for _, p := range problems {
 				a.log(ha.Error, "The dynamic configuration is not applied: "+p)
 			}
+			a.pauseOnly(settings.Pause)
 			return
 		}
 	}
@@ -143,6 +144,15 @@ func (a *Agent) useConfig(config *cluster.DynamicConfig, floors cluster.Floors) 
 	a.dynamic = config.Doc
 	a.useSettings(settings)
 	a.emit(ApplyConfig{Doc: a.dynamic, Settings: settings})
+}
+
+// pauseOnly takes maintenance mode from a document that is not in force otherwise.
+// Who switched it on is about to work on the servers, and relies on every agent
+// keeping its hands off, whatever else the document asks for.
+func (a *Agent) pauseOnly(pause bool) {
+	s := a.settings
+	s.Pause = pause
+	a.useSettings(s)
 }
 
 // adjusted is what was made of the times of the dynamic configuration in force.

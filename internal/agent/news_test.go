@@ -82,3 +82,24 @@ func TestTimesThatAreAdjustedAreSaidOnceAndOnlyIfTheyAre(t *testing.T) {
 		})
 	}
 }
+
+// A document that asks for what this version cannot do is not in force, but an
+// operator who pauses the cluster is obeyed, and one who ends that too.
+func TestPauseIsTakenFromADocumentThatIsNotInForce(t *testing.T) {
+	t.Parallel()
+	a, _ := leading(t)
+	a.cfg.Unsupported = func(o *cluster.Object) []string {
+		if o.Value("synchronous_mode") != nil {
+			return []string{"synchronous_mode is not supported yet"}
+		}
+		return nil
+	}
+	before := a.settings
+	for version, pause := range []bool{true, false} {
+		a.configSeen(&cluster.Cluster{Config: &cluster.DynamicConfig{Version: cluster.Version(50 + version),
+			Doc: cluster.NewObject("synchronous_mode", true, "ttl", 77, "pause", pause)}})
+		if a.settings.Pause != pause || a.paused != pause || a.settings.TTL != before.TTL || a.dynamicProblem == "" {
+			t.Errorf("pause %v: settings %+v, problem %q", pause, a.settings, a.dynamicProblem)
+		}
+	}
+}
