@@ -27,6 +27,9 @@ func (a *Agent) clusterSeen(c *cluster.Cluster) {
 	}
 	old := s.view.LeaderName()
 	first := s.view == nil
+	if s.view.Member(a.cfg.Name) != nil && c.Member(a.cfg.Name) == nil {
+		a.duties.touchNow() // somebody removed it (reference dcs-layout.md, "Per HA loop")
+	}
 	s.view, s.watchErr = c, ""
 	if !first || s.lastSeen.IsZero() {
 		s.lastSeen = a.wall

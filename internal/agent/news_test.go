@@ -103,3 +103,21 @@ func TestPauseIsTakenFromADocumentThatIsNotInForce(t *testing.T) {
 		}
 	}
 }
+
+// A member key that somebody removed is written again at once, and once.
+func TestRemovedMemberKeyIsWrittenAtOnce(t *testing.T) {
+	t.Parallel()
+	a, _ := leading(t)
+	leader := *a.store.view.Leader
+	there := &cluster.Cluster{Leader: &leader, Members: []cluster.Member{{Name: "n1"}}, Newest: 100}
+	a.loopAt = a.now + time.Hour
+	a.Step(a.now, time.Time{}, 0, ClusterSeen{Cluster: there})
+	a.Step(a.now, time.Time{}, 0, Touched{})
+	for newest := range cluster.Version(2) {
+		e := a.Step(a.now, time.Time{}, 0, ClusterSeen{Cluster: &cluster.Cluster{Leader: &leader, Newest: 101 + newest}})
+		if has[Touch](e) != (newest == 0) {
+			t.Errorf("at %d: %v", 101+newest, e)
+		}
+		a.Step(a.now, time.Time{}, 0, Touched{})
+	}
+}
