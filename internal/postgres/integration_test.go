@@ -427,6 +427,51 @@ func TestWhatTheServerDoesNotAcceptIsFound(t *testing.T) {
 	}
 }
 
+func TestAParameterThatNeedsARestartIsNoFileError(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a", func(s *postgres.Settings) {
+		s.Parameters.Set("archive_mode", "on")
+		s.Parameters.Set("archive_command", "true")
+	})
+	ctx := pgtest.Context(t)
+	s := a.Settings
+	reload := func(change func(*cluster.Object)) error {
+		s.Parameters = s.Parameters.Clone()
+		change(s.Parameters)
+		a.SetSettings(s)
+		if _, err := a.Reload(ctx, cluster.RolePrimary, false); err != nil {
+			t.Fatal(err)
+		}
+		return a.FileErrors(ctx)
+	}
+	if err := reload(func(p *cluster.Object) { p.Delete("archive_mode"); p.Set("work_mem", "15MB") }); err != nil {
+		t.Errorf("taken out: %q", err)
+	}
+	if got := a.SQL(t, "show work_mem") + " " + a.SQL(t, "show archive_mode"); got != "15MB on" {
+		t.Errorf("in force: %s", got)
+	}
+	base := filepath.Join(s.DataDir, "postgresql.base.conf")
+	before, err := os.ReadFile(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"work_mem 'not closed\n": "postgresql.base.conf line 1: syntax error",
+		"no_such_thing = 1\n":    `no_such_thing: unrecognized configuration parameter`,
+		"bonjour = perhaps\n":    "bonjour: the value is not accepted", // needs a restart, and is wrong besides
+	} {
+		if err := os.WriteFile(base, append([]byte(line), before...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Reload(ctx, cluster.RolePrimary, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.FileErrors(ctx); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "archive_mode") {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
 func TestRoleSpecificSettings(t *testing.T) {
 	t.Parallel()
 	roles := func(s *postgres.Settings) {
