@@ -5,6 +5,8 @@ package node
 import (
 	"bytes"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -69,4 +71,30 @@ func (l *linesLog) reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.b.Reset()
+}
+
+// The agent hands on the document with the times that are in force.
+func TestDocumentIsKeptBesideTheDataAsItIsInForce(t *testing.T) {
+	t.Parallel()
+	n, _ := bootstrapper(t)
+	dir := n.pg.Settings().DataDir
+	cfg := &config.Config{Doc: cluster.NewObject("postgresql", cluster.NewObject("data_dir", dir))}
+	n.cfg.Store(cfg)
+	a := agent.New(agent.Config{Name: "n1"})
+	view := &cluster.Cluster{Config: &cluster.DynamicConfig{Version: 3, Doc: cluster.NewObject("loop_wait", 2, "ttl", 25, "retry_timeout", 12, "x", "y")}}
+	for _, e := range a.Step(1, time.Time{}, 0, agent.ClusterSeen{Cluster: view}) {
+		if e, ok := e.(agent.ApplyConfig); ok {
+			n.applyConfig(e)
+		}
+	}
+	const want = `{"loop_wait": 1, "ttl": 25, "retry_timeout": 12, "x": "y"}`
+	var text []byte
+	for until := time.Now().Add(20 * time.Second); time.Now().Before(until); time.Sleep(time.Millisecond) {
+		if text, _ = os.ReadFile(filepath.Join(dir, config.CacheFile)); len(text) > 0 {
+			break
+		}
+	}
+	if string(text) != want {
+		t.Errorf("%s, want %s", text, want)
+	}
 }
