@@ -5,8 +5,10 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -522,6 +524,54 @@ func TestStandbyTakesLimitsFromControlData(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0] != (postgres.ParameterChange{Name: "max_connections", Old: "40", New: "30"}) {
 		t.Errorf("pending: %+v %v", list, err)
 	}
+}
+
+// The files of a running standby say what is configured; what it may not go below
+// is looked at again when it is started.
+func TestLowerLimitsOfARunningStandbyAreWritten(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	b := pgtest.NewReplica(t, "pg-b", a)
+	ctx := pgtest.Context(t)
+	s := b.Settings
+	s.Parameters = s.Parameters.Clone()
+	lower := map[string]int{"max_connections": 30, "max_wal_senders": 5, "max_worker_processes": 4, "max_locks_per_transaction": 40}
+	for name, v := range lower {
+		s.Parameters.Set(name, v)
+	}
+	b.SetSettings(s)
+	holds := func(when string, configured bool) {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(s.DataDir, "postgresql.conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, v := range lower {
+			if line := fmt.Sprintf("\n%s = '%d'\n", name, v); strings.Contains(string(text), line) != configured {
+				t.Errorf("%s: %q is written: %t", when, line, !configured)
+			}
+			if got := b.SQL(t, "show "+name); got != a.SQL(t, "show "+name) {
+				t.Errorf("%s: %s = %s, not the primary's", when, name, got)
+			}
+		}
+		list, err := b.PendingRestart(ctx)
+		if err != nil || len(list) != len(lower) {
+			t.Errorf("%s: pending: %+v %v", when, list, err)
+		}
+		for _, c := range list {
+			if c.New != strconv.Itoa(lower[c.Name]) || c.Old != b.SQL(t, "show "+c.Name) {
+				t.Errorf("%s: pending: %+v", when, c)
+			}
+		}
+	}
+	if reloaded, err := b.Reload(ctx, cluster.RoleReplica, false); err != nil || !reloaded {
+		t.Fatal(reloaded, err)
+	}
+	holds("after the reload", true)
+	if _, err := b.Restart(ctx, postgres.StopOptions{}, postgres.StartOptions{Role: cluster.RoleReplica, Upstream: a.Upstream()}); err != nil {
+		t.Fatal(err)
+	}
+	holds("after a restart", false)
 }
 
 func TestSlots(t *testing.T) {
