@@ -5,6 +5,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -49,6 +50,16 @@ func program(t *testing.T) (path, trace string) {
 }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+// A script is found from where we were started, although it runs elsewhere.
+func TestScriptWithARelativePathIsRun(t *testing.T) {
+	t.Parallel()
+	trace := filepath.Join(t.TempDir(), "trace")
+	p := New(Settings{}, Deps{Log: slog.New(slog.DiscardHandler)})
+	if err := p.runScript(t.Context(), "testdata/touch.sh "+trace, command{what: "script"}); err != nil || !exists(trace) {
+		t.Error(err)
+	}
+}
 
 func TestProgramBeginsOnlyWhenItIsOnRecord(t *testing.T) {
 	t.Parallel()
