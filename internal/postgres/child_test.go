@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -50,6 +51,14 @@ func program(t *testing.T) (path, trace string) {
 }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+func TestProgressOfARewindIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	s := Settings{RewindOptions: []any{"progress", "debug", "dry-run"}}
+	if options, refused := s.rewindOptions(); !slices.Equal(options, []string{"--debug"}) || len(refused) != 1 {
+		t.Errorf("%v, refused %v", options, refused)
+	}
+}
 
 // A script is found from where we were started, although it runs elsewhere.
 func TestScriptWithARelativePathIsRun(t *testing.T) {
