@@ -121,6 +121,22 @@ func TestNewClusterIsPublishedOverOurOwnKeyOnly(t *testing.T) {
 	}
 }
 
+// The floors of today's members must not be written into the store for ever.
+func TestNewClusterGetsTimesThatFit(t *testing.T) {
+	for guarded, want := range map[bool]string{false: `{"ttl":20,"loop_wait":1,"retry_timeout":9}`, true: `{"ttl":6,"loop_wait":1,"retry_timeout":2}`} {
+		a := New(Config{Name: "n1", Guarded: guarded, Initial: cluster.NewObject("ttl", 6)})
+		a.act(&ha.View{DCS: ha.DCS{Cluster: &cluster.Cluster{}}}, ha.Outcome{Do: ha.FinishBootstrap{}})
+		if op, ok := a.op.(PublishCluster); !ok || string(cluster.Compact(op.Config)) != want {
+			t.Errorf("guarded %t: %+v, want %s", guarded, a.op, want)
+		}
+		a.op = nil
+		a.act(&ha.View{DCS: ha.DCS{Cluster: &cluster.Cluster{}}}, ha.Outcome{Do: ha.WriteConfig{}})
+		if op, ok := a.op.(PutConfig); !ok || string(cluster.Compact(op.Doc)) != want {
+			t.Errorf("guarded %t: %+v, want %s", guarded, a.op, want)
+		}
+	}
+}
+
 // Only a definite refusal ends a bootstrap: after anything else the cluster may be
 // published.
 func TestBootstrapThatAnotherTookOverIsGivenUp(t *testing.T) {

@@ -126,7 +126,7 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.FinishBootstrap:
 		// What if another took the bootstrap over while ours was slow? Its key has
 		// another version than the one that we made, and is not written over.
-		a.operate(PublishCluster{Sysid: a.inst.Sysid, Condition: dcs.IfVersion(a.initialized), Config: a.dynamic})
+		a.operate(PublishCluster{Sysid: a.inst.Sysid, Condition: dcs.IfVersion(a.initialized), Config: a.ownConfig()})
 	case ha.CancelBootstrap:
 		a.cancelBootstrap(v)
 	case ha.Clone:
@@ -171,7 +171,7 @@ func (a *Agent) act(v *ha.View, o ha.Outcome) {
 	case ha.WriteInitialize:
 		a.operate(PutInitialize{Sysid: d.Sysid, Condition: initializeCondition(v)})
 	case ha.WriteConfig:
-		a.operate(PutConfig{Doc: a.dynamic, Condition: configCondition(v)})
+		a.operate(PutConfig{Doc: a.ownConfig(), Condition: configCondition(v)})
 	case ha.CancelTask:
 		a.cancel()
 	case ha.AskFailsafe:

@@ -180,7 +180,7 @@ type Checkpoint struct{}
 // ApplyConfig puts a new dynamic configuration in force for the instance and
 // the store. Nothing comes back.
 type ApplyConfig struct {
-	Doc      *cluster.Object
+	Doc      *cluster.Object // with the times that are in force
 	Settings cluster.Settings
 }
 

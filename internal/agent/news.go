@@ -146,7 +146,18 @@ func (a *Agent) useConfig(config *cluster.DynamicConfig, floors cluster.Floors) 
 	}
 	a.dynamic = config.Doc
 	a.useSettings(settings)
-	a.emit(ApplyConfig{Doc: a.dynamic, Settings: settings})
+	a.emit(ApplyConfig{Doc: cluster.WithTimes(config.Doc, floors), Settings: settings})
+}
+
+// ownConfig is the document for a store that has none. Its times are adjusted only
+// as far as that holds whoever the members are: that one of them has no guardian
+// today must not make them longer for ever.
+func (a *Agent) ownConfig() *cluster.Object {
+	floors := cluster.CommonFloors
+	if a.cfg.Guarded {
+		floors = cluster.GuardedFloors
+	}
+	return cluster.WithTimes(a.dynamic, floors)
 }
 
 // pauseOnly takes maintenance mode from a document that is not in force otherwise.

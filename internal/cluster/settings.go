@@ -169,6 +169,32 @@ func (s *Settings) parseTimes(doc *Object, floors Floors) (warnings []string, er
 	return warnings, nil
 }
 
+// WithTimes is a dynamic configuration document with the three times that are
+// made of it under the floors; the document itself if they are what it says, or if
+// it must be ignored (reference configuration.md 3.1).
+func WithTimes(doc *Object, floors Floors) *Object {
+	var s Settings
+	if warnings, err := s.parseTimes(doc, floors); err != nil || len(warnings) == 0 {
+		return doc
+	}
+	out := doc.Clone()
+	for _, t := range []struct {
+		key  string
+		time time.Duration
+		dflt int
+	}{{"loop_wait", s.LoopWait, defaultLoopWait}, {"retry_timeout", s.RetryTimeout, defaultRetryTimeout}, {"ttl", s.TTL, defaultTTL}} {
+		n := t.dflt
+		if v, there := doc.Get(t.key); there {
+			n, _ = plainInt(v)
+		}
+		// What was not adjusted stays as it was written.
+		if adjusted := int(t.time / time.Second); adjusted != n {
+			out.Set(t.key, adjusted)
+		}
+	}
+	return out
+}
+
 func seconds(n int) time.Duration { return time.Duration(n) * time.Second }
 
 // maxSeconds keeps durations far from overflow whatever is configured.

@@ -57,6 +57,22 @@ func TestTimesAreAdjusted(t *testing.T) {
 	}
 }
 
+func TestDocumentWithAdjustedTimes(t *testing.T) {
+	t.Parallel()
+	for doc, want := range map[string]string{
+		`{"loop_wait":2,"pause":true,"ttl":25,"retry_timeout":12}`: `{"loop_wait":1,"pause":true,"ttl":25,"retry_timeout":12}`,
+		`{"ttl":"40","loop_wait":5.5}`:                             `{"ttl":"40","loop_wait":5.5}`,
+		`{"ttl":5}`:                                                `{"ttl":20,"loop_wait":1,"retry_timeout":9}`,
+		`{"ttl":"5s","loop_wait":0}`:                               `{"ttl":"5s","loop_wait":0}`, // must be ignored as a whole
+		`{}`:                                                       `{}`,
+	} {
+		given := object(t, doc)
+		if got := string(Compact(WithTimes(given, CommonFloors))); got != want || string(Compact(given)) != doc {
+			t.Errorf("%s became %s, want %s", doc, got, want)
+		}
+	}
+}
+
 func TestTimesAlwaysKeepTheRule(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {

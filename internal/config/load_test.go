@@ -58,6 +58,37 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
+func TestRelativeFoldersCountFromWhereTheProgramWasStarted(t *testing.T) {
+	t.Parallel()
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative := strings.NewReplacer("data_dir: /var/lib/pg/data", "data_dir: data/postgresql0\n  config_dir: ./conf/\n  pgpass: ../pgpass0\n  custom_conf: my.conf",
+		"bin_dir: /usr/lib/postgresql/15/bin", "bin_dir: bin").Replace(sample)
+	c, err := load(t, relative)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := Merge(c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, p := range map[string]Postgresql{"loaded": c.Postgresql, "merged": m.Postgresql} {
+		if p.DataDir != here+"/data/postgresql0" || p.ConfigDir != here+"/conf" || p.PgPass != filepath.Dir(here)+"/pgpass0" || p.BinDir != here+"/bin" || p.CustomConf != "my.conf" {
+			t.Errorf("%s: %q %q %q %q %q", what, p.DataDir, p.ConfigDir, p.PgPass, p.BinDir, p.CustomConf)
+		}
+	}
+	if c.StateDir != here+"/data/postgresql0.tamada" {
+		t.Errorf("state folder %q", c.StateDir)
+	}
+	// Others stay as they are written.
+	c, err = load(t, strings.Replace(sample, "data_dir: /var/lib/pg/data", "data_dir: /var/lib//pg/data/", 1))
+	if err != nil || c.Postgresql.DataDir != "/var/lib//pg/data/" || c.Postgresql.ConfigDir != "/var/lib//pg/data/" || c.Postgresql.PgPass != "" {
+		t.Errorf("%+v %v", c.Postgresql, err)
+	}
+}
+
 func load(t *testing.T, text string, environ ...string) (*Config, error) {
 	t.Helper()
 	return Load(write(t, "node.yml", text), environ)

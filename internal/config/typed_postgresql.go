@@ -2,6 +2,7 @@ package config
 
 import (
 	"maps"
+	"path/filepath"
 
 	"tamada/internal/cluster"
 )
@@ -14,9 +15,9 @@ var Programs = []string{"pg_ctl", "initdb", "pg_controldata", "pg_basebackup", "
 func typedPostgresql(r reader) Postgresql {
 	p := Postgresql{
 		Listen: r.address("listen", 5432), ConnectAddress: r.hostPort("connect_address", 5432), ProxyAddress: r.hostPort("proxy_address", 5432),
-		DataDir: r.text("data_dir"), ConfigDir: r.text("config_dir"), ConfigBaseName: r.text("config_base_name"),
-		CustomConf: r.text("custom_conf"), BinDir: r.text("bin_dir"), Database: r.text("database"),
-		PgPass: r.text("pgpass"), KrbSrvName: r.text("krbsrvname"),
+		DataDir: absolute(r.text("data_dir")), ConfigDir: absolute(r.text("config_dir")), ConfigBaseName: r.text("config_base_name"),
+		CustomConf: r.text("custom_conf"), BinDir: absolute(r.text("bin_dir")), Database: r.text("database"),
+		PgPass: absolute(r.text("pgpass")), KrbSrvName: r.text("krbsrvname"),
 		UseUnixSocket: r.flag("use_unix_socket"), UseUnixSocketRepl: r.flag("use_unix_socket_repl"),
 		BinName: map[string]string{},
 		PgHBA:   managed(r.strings("pg_hba")), PgIdent: managed(r.strings("pg_ident")),
@@ -53,6 +54,19 @@ func typedPostgresql(r reader) Postgresql {
 		p.Rewind = credentials(auth.section("rewind"))
 	}
 	return p
+}
+
+// absolute is a path as seen from the folder that this program was started in. The
+// programs that get it (initdb, the server, scripts) run in another one. custom_conf
+// is not for it: PostgreSQL looks for that beside the file that includes it.
+func absolute(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	if abs, err := filepath.Abs(path); err == nil {
+		return abs
+	}
+	return path // without a working folder nothing better is known
 }
 
 // managed makes an empty list of lines the same as none.

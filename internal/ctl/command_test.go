@@ -58,6 +58,18 @@ func TestHelpNamesEveryCommand(t *testing.T) {
 	}
 }
 
+func TestHelpBeforeACommandDoesNotRunIt(t *testing.T) {
+	t.Parallel()
+	for _, program := range []string{"patronictl", "tamada"} {
+		for _, args := range []string{"--help pause", "-h pause", "--help pause --no-such-option", "--help switchover a b c", "-c /no/such/file --help list"} {
+			b := &bench{program: program}
+			if r := b.run(t, strings.Fields(args)...); r.code != 0 || r.stderr != "" || !strings.HasPrefix(r.stdout, "Usage: "+program+" [OPTIONS] COMMAND [ARGS]...\n") {
+				t.Errorf("%s %s: %+v", program, args, r)
+			}
+		}
+	}
+}
+
 func TestConfigurationOfTheTool(t *testing.T) {
 	t.Parallel()
 	home := t.TempDir()

@@ -88,6 +88,10 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
+	if c := helpBefore(root, args); c != nil {
+		_ = c.Help()
+		return 0
+	}
 	root.SetArgs(args)
 	cmd, err := root.ExecuteContextC(ctx)
 	stderr := root.ErrOrStderr()
@@ -107,6 +111,22 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 		fmt.Fprintln(stderr, "Error:", err)
 	}
 	return 1
+}
+
+// helpBefore is the command whose --help stands before the name of another one,
+// as in "--help pause"; nil if there is none. The library would read the option
+// and carry the other command out.
+func helpBefore(root *cobra.Command, args []string) (asked *cobra.Command) {
+	cmd, _, err := root.Traverse(args)
+	if err != nil {
+		return nil // told when it is executed
+	}
+	for c := cmd.Parent(); c != nil; c = c.Parent() {
+		if help, err := c.Flags().GetBool("help"); err == nil && help {
+			asked = c
+		}
+	}
+	return asked
 }
 
 // errAborted is the end of the input, or an interrupt, at a prompt.

@@ -93,6 +93,7 @@ type node struct {
 	status      string                          // last line for the service manager
 	reloading   sync.Mutex                      // one writer of the configuration files at a time
 	problems    problems
+	corrected   []string        // values of the dynamic configuration that were replaced by defaults, as it was said last
 	shortage    string          // of room for the watchdog device, as it was said last
 	cached      *cluster.Object // document last kept beside the data; guarded by reloading
 

@@ -4,6 +4,7 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -77,12 +78,26 @@ func (n *node) applyConfig(e agent.ApplyConfig) {
 		n.log.Error("Exception when setting dynamic_configuration: " + err.Error())
 		return
 	}
+	n.sayCorrected(m.Warnings)
 	for _, w := range m.Postgresql.RoleWarnings() {
 		n.log.Warn(w)
 	}
 	n.pg.SetSettings(instanceSettings(cfg, &m.Postgresql))
 	n.dynamic.Store(e.Doc)
 	go n.reloadPostgres(e.Doc, n.snapshot.Load().Role, false)
+}
+
+// sayCorrected logs which values of the dynamic configuration were replaced by
+// defaults, unless that is what was said the last time: the same document is put
+// in force again whenever the limits of its times change.
+func (n *node) sayCorrected(warnings []string) {
+	if slices.Equal(warnings, n.corrected) {
+		return
+	}
+	n.corrected = warnings
+	for _, w := range warnings {
+		n.log.Warn(w)
+	}
 }
 
 // reloadPostgres writes the configuration files and lets the server read them;

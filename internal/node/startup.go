@@ -77,9 +77,7 @@ func (n *node) prepare() error {
 	if err != nil {
 		return err
 	}
-	for _, w := range m.Warnings {
-		n.log.Warn(w)
-	}
+	n.sayCorrected(m.Warnings)
 	n.dynamic.Store(initial)
 	n.snapshot.Store(&rest.Snapshot{Settings: m.Settings, Failsafe: &cluster.Object{}})
 	journal, last, err := OpenJournal(cfg.StateDir)

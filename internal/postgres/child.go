@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -220,6 +221,9 @@ func (p *Instance) runScript(ctx context.Context, text string, c command) error 
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	if c.path, err = exec.LookPath(words[0]); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	if c.path, err = filepath.Abs(c.path); err != nil { // it runs in another folder than we
 		return fmt.Errorf("%s: %w", what, err)
 	}
 	c.args = append(words[1:], c.args...)

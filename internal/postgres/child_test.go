@@ -5,9 +5,11 @@ package postgres
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -49,6 +51,24 @@ func program(t *testing.T) (path, trace string) {
 }
 
 func exists(path string) bool { _, err := os.Stat(path); return err == nil }
+
+func TestProgressOfARewindIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	s := Settings{RewindOptions: []any{"progress", "debug", "dry-run"}}
+	if options, refused := s.rewindOptions(); !slices.Equal(options, []string{"--debug"}) || len(refused) != 1 {
+		t.Errorf("%v, refused %v", options, refused)
+	}
+}
+
+// A script is found from where we were started, although it runs elsewhere.
+func TestScriptWithARelativePathIsRun(t *testing.T) {
+	t.Parallel()
+	trace := filepath.Join(t.TempDir(), "trace")
+	p := New(Settings{}, Deps{Log: slog.New(slog.DiscardHandler)})
+	if err := p.runScript(t.Context(), "testdata/touch.sh "+trace, command{what: "script"}); err != nil || !exists(trace) {
+		t.Error(err)
+	}
+}
 
 func TestProgramBeginsOnlyWhenItIsOnRecord(t *testing.T) {
 	t.Parallel()

@@ -73,7 +73,8 @@ func (p *Instance) Clone(ctx context.Context, o CloneOptions) (method string, er
 		if ctx.Err() != nil {
 			return "", fmt.Errorf("create replica: %w", err)
 		}
-		p.log.Error("Error creating replica using method "+m, "error", err)
+		text, about := ended(err, section)
+		p.log.Error("Error creating replica using method "+m+text, about...)
 		failures = append(failures, err)
 	}
 	if len(failures) == 0 {
@@ -81,6 +82,24 @@ func (p *Instance) Clone(ctx context.Context, o CloneOptions) (method string, er
 	}
 	return "", fmt.Errorf("create replica: %w", errors.Join(failures...))
 }
+
+// ended is how a method failed, for the end of a log line: the reference's words
+// when its program ended with a code, with what that wrote beside them.
+func ended(err error, section *cluster.Object) (text string, about []any) {
+	var exit *ExitError
+	if !errors.As(err, &exit) {
+		return "", []any{"error", err}
+	}
+	command, _ := section.String("command")
+	if command == "" {
+		command = strings.TrimPrefix(exit.What, replicaMethod) // a method without a command is its own
+	}
+	return fmt.Sprintf(": %s exited with code=%d", command, exit.Code), []any{"output", lastLines(exit.Output, 5)}
+}
+
+// replicaMethod begins the name of a custom method's program in errors and in the
+// journal.
+const replicaMethod = "replica method "
 
 // ErrSourceSilent: there is nobody to copy from, so nothing was removed.
 var ErrSourceSilent = errors.New("it cannot be copied from, so the data directory stays as it is")
@@ -166,7 +185,7 @@ func (p *Instance) cloneScript(ctx context.Context, s *Settings, method string, 
 	if text == "" {
 		text = method
 	}
-	what, begun := "replica method "+method, false
+	what, begun := replicaMethod+method, false
 	err := p.runScript(ctx, text, command{what: what, args: cloneArguments(s, section, conninfo), env: env, changes: true, before: func() error {
 		if err := p.mustBeDown(what); err != nil {
 			return err
@@ -236,7 +255,8 @@ func (p *Instance) baseBackup(ctx context.Context, s *Settings, version int, con
 		if err == nil {
 			return nil
 		}
-		p.log.Error("Error when fetching backup", "error", err)
+		text, about := ended(err, nil)
+		p.log.Error("Error when fetching backup"+text, about...)
 		if attempt == 2 || ctx.Err() != nil {
 			return errors.Join(err, p.RemoveData())
 		}

@@ -454,6 +454,24 @@ func TestDataIsRemovedWhenAMethodBegins(t *testing.T) {
 	is("both fail", clone(nil, "keeper", "wiper"), false, "keeps true, there true", "keeps false, there true")
 }
 
+func TestFailedMethodIsNamedWithItsExitCode(t *testing.T) {
+	t.Parallel()
+	b := pgtest.New(t, "pg-b", func(s *postgres.Settings) {
+		s.CreateReplicaMethods = []string{"scripted", "false"}
+		s.Methods = map[string]*cluster.Object{"false": cluster.NewObject("no_leader", true),
+			"scripted": cluster.NewObject("command", "sh -c 'echo no space left; exit 3'", "no_leader", true)}
+	})
+	if _, err := b.Clone(pgtest.Context(t), postgres.CloneOptions{}); err == nil {
+		t.Error("it succeeded")
+	}
+	for _, want := range []string{"Error creating replica using method scripted: sh -c 'echo no space left; exit 3' exited with code=3", `"no space left"`,
+		"Error creating replica using method false: false exited with code=1"} {
+		if !strings.Contains(b.Log.String(), want) {
+			t.Errorf("%q is not in the log:\n%s", want, b.Log)
+		}
+	}
+}
+
 func TestCancelledCloneLeavesNothing(t *testing.T) {
 	t.Parallel()
 	a := pgtest.NewPrimary(t, "pg-a")

@@ -50,17 +50,13 @@ func (p *Instance) generate(ctx context.Context, role cluster.Role, recovery con
 	params, corrected := conf.Validate(params, rules, p.knownParameters(ctx), fromServer)
 	p.warnOnce(append(warnings, corrected...))
 	s.absoluteFiles(&params)
-	g := generated{version: version, params: params, recovery: recovery, password: password, hba: s.PgHBA, ident: s.PgIdent}
-	if role != cluster.RolePrimary && role != cluster.RolePromoted {
-		if err := p.raiseLimits(ctx, &g); err != nil {
-			return generated{}, err
-		}
-	}
-	return g, nil
+	return generated{version: version, params: params, recovery: recovery, password: password, hba: s.PgHBA, ident: s.PgIdent}, nil
 }
 
 // raiseLimits lifts what a standby may not have lower than its primary (trap 7:
-// below is a crash loop, above is fine).
+// below is a crash loop, above is fine). That is for a start only: the files of a
+// running standby say what is configured, and its server that this waits for a
+// restart (reference configuration.md 4.4 and 4.9).
 func (p *Instance) raiseLimits(ctx context.Context, g *generated) error {
 	d, err := p.ControlData(ctx)
 	if err != nil {

@@ -5,8 +5,10 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -427,6 +429,51 @@ func TestWhatTheServerDoesNotAcceptIsFound(t *testing.T) {
 	}
 }
 
+func TestAParameterThatNeedsARestartIsNoFileError(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a", func(s *postgres.Settings) {
+		s.Parameters.Set("archive_mode", "on")
+		s.Parameters.Set("archive_command", "true")
+	})
+	ctx := pgtest.Context(t)
+	s := a.Settings
+	reload := func(change func(*cluster.Object)) error {
+		s.Parameters = s.Parameters.Clone()
+		change(s.Parameters)
+		a.SetSettings(s)
+		if _, err := a.Reload(ctx, cluster.RolePrimary, false); err != nil {
+			t.Fatal(err)
+		}
+		return a.FileErrors(ctx)
+	}
+	if err := reload(func(p *cluster.Object) { p.Delete("archive_mode"); p.Set("work_mem", "15MB") }); err != nil {
+		t.Errorf("taken out: %q", err)
+	}
+	if got := a.SQL(t, "show work_mem") + " " + a.SQL(t, "show archive_mode"); got != "15MB on" {
+		t.Errorf("in force: %s", got)
+	}
+	base := filepath.Join(s.DataDir, "postgresql.base.conf")
+	before, err := os.ReadFile(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line, want := range map[string]string{
+		"work_mem 'not closed\n": "postgresql.base.conf line 1: syntax error",
+		"no_such_thing = 1\n":    `no_such_thing: unrecognized configuration parameter`,
+		"bonjour = perhaps\n":    "bonjour: the value is not accepted", // needs a restart, and is wrong besides
+	} {
+		if err := os.WriteFile(base, append([]byte(line), before...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Reload(ctx, cluster.RolePrimary, true); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.FileErrors(ctx); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "archive_mode") {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+}
+
 func TestRoleSpecificSettings(t *testing.T) {
 	t.Parallel()
 	roles := func(s *postgres.Settings) {
@@ -477,6 +524,54 @@ func TestStandbyTakesLimitsFromControlData(t *testing.T) {
 	if err != nil || len(list) != 1 || list[0] != (postgres.ParameterChange{Name: "max_connections", Old: "40", New: "30"}) {
 		t.Errorf("pending: %+v %v", list, err)
 	}
+}
+
+// The files of a running standby say what is configured; what it may not go below
+// is looked at again when it is started.
+func TestLowerLimitsOfARunningStandbyAreWritten(t *testing.T) {
+	t.Parallel()
+	a := pgtest.NewPrimary(t, "pg-a")
+	b := pgtest.NewReplica(t, "pg-b", a)
+	ctx := pgtest.Context(t)
+	s := b.Settings
+	s.Parameters = s.Parameters.Clone()
+	lower := map[string]int{"max_connections": 30, "max_wal_senders": 5, "max_worker_processes": 4, "max_locks_per_transaction": 40}
+	for name, v := range lower {
+		s.Parameters.Set(name, v)
+	}
+	b.SetSettings(s)
+	holds := func(when string, configured bool) {
+		t.Helper()
+		text, err := os.ReadFile(filepath.Join(s.DataDir, "postgresql.conf"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, v := range lower {
+			if line := fmt.Sprintf("\n%s = '%d'\n", name, v); strings.Contains(string(text), line) != configured {
+				t.Errorf("%s: %q is written: %t", when, line, !configured)
+			}
+			if got := b.SQL(t, "show "+name); got != a.SQL(t, "show "+name) {
+				t.Errorf("%s: %s = %s, not the primary's", when, name, got)
+			}
+		}
+		list, err := b.PendingRestart(ctx)
+		if err != nil || len(list) != len(lower) {
+			t.Errorf("%s: pending: %+v %v", when, list, err)
+		}
+		for _, c := range list {
+			if c.New != strconv.Itoa(lower[c.Name]) || c.Old != b.SQL(t, "show "+c.Name) {
+				t.Errorf("%s: pending: %+v", when, c)
+			}
+		}
+	}
+	if reloaded, err := b.Reload(ctx, cluster.RoleReplica, false); err != nil || !reloaded {
+		t.Fatal(reloaded, err)
+	}
+	holds("after the reload", true)
+	if _, err := b.Restart(ctx, postgres.StopOptions{}, postgres.StartOptions{Role: cluster.RoleReplica, Upstream: a.Upstream()}); err != nil {
+		t.Fatal(err)
+	}
+	holds("after a restart", false)
 }
 
 func TestSlots(t *testing.T) {

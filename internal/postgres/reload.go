@@ -50,14 +50,18 @@ func (p *Instance) Reload(ctx context.Context, role cluster.Role, force bool) (r
 // has read last. It ignores such a file, or such a line, as a whole, and says so
 // only in its own log.
 func (p *Instance) FileErrors(ctx context.Context) error {
-	queries := []string{`SELECT 'pg_hba.conf line ' || line_number || ': ' || error FROM pg_hba_file_rules WHERE error IS NOT NULL`,
-		// That a restart is needed is no error.
-		`SELECT regexp_replace(sourcefile, '.*/', '') || ' line ' || sourceline || ': ' || coalesce(name || ': ', '') || error FROM pg_file_settings
- WHERE error IS NOT NULL AND error <> 'setting could not be applied'
+	queries := []string{`SELECT 'pg_hba.conf ' || coalesce('line ' || line_number || ': ', '') || error FROM pg_hba_file_rules WHERE error IS NOT NULL`,
+		// That a restart is needed is no error: the server goes on with the old value of
+		// that parameter and puts all others in force. It says so for a value that was
+		// changed and, in a row without a name or a file, for one that was taken out.
+		// (These texts are not translated.)
+		`SELECT coalesce(regexp_replace(sourcefile, '.*/', '') || ' line ' || sourceline || ': ', '') || coalesce(name || ': ', '') || error
+ FROM pg_file_settings
+ WHERE error <> 'setting could not be applied' AND error NOT LIKE 'parameter "%" cannot be changed without restarting the server'
  UNION ALL SELECT f.name || ': the value is not accepted' FROM pg_file_settings f JOIN pg_settings s USING (name)
- WHERE f.error = 'setting could not be applied' AND s.context <> 'postmaster' AND s.context <> 'internal'`}
+ WHERE f.error = 'setting could not be applied' AND s.context <> 'internal' AND NOT (s.context = 'postmaster' AND s.pending_restart)`}
 	if v, err := p.settingsVersion(); err == nil && v >= 150000 {
-		queries = append(queries, `SELECT 'pg_ident.conf line ' || line_number || ': ' || error FROM pg_ident_file_mappings WHERE error IS NOT NULL`)
+		queries = append(queries, `SELECT 'pg_ident.conf ' || coalesce('line ' || line_number || ': ', '') || error FROM pg_ident_file_mappings WHERE error IS NOT NULL`)
 	}
 	var problems []error
 	for _, q := range queries {

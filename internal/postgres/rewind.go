@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -306,12 +307,19 @@ func (p *Instance) rewindCommand(ctx context.Context, leader Upstream) (args, en
 		env = append(env, "PGPASSFILE="+s.PgPass)
 	}
 	delete(m, "password")
-	options, refused := conf.Options(s.RewindOptions, conf.Forbid(forbiddenRewind...))
+	options, refused := s.rewindOptions()
 	for _, r := range refused {
 		p.log.Error("postgresql.rewind: this option is not allowed and left out", "option", r)
 	}
 	args = append(args, "--progress", "-D", s.DataDir, "--source-server="+conf.Conninfo(m, version))
 	return append(args, options...), env, restore, nil
+}
+
+// rewindOptions are the user's own options. --progress is ours already, because of
+// [notBegun], and not given twice.
+func (s *Settings) rewindOptions() (options, refused []string) {
+	options, refused = conf.Options(s.RewindOptions, conf.Forbid(forbiddenRewind...))
+	return slices.DeleteFunc(options, func(o string) bool { return o == "--progress" }), refused
 }
 
 // ControlUsable tells whether pg_control can still be read after a failed

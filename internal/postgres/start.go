@@ -134,6 +134,11 @@ func (p *Instance) prepare(ctx context.Context, o StartOptions) (setRole func() 
 	if err != nil {
 		return nil, err
 	}
+	if o.Role != cluster.RolePrimary && o.Role != cluster.RolePromoted {
+		if err := p.raiseLimits(ctx, &g); err != nil {
+			return nil, err
+		}
+	}
 	if keep || pitr != nil && conf.PromotesAtTarget(pitr) {
 		// It must not look like a member that can be connected to before it is whole.
 		g.params.Set("hot_standby", "off")

@@ -156,8 +156,8 @@ func TestParametersOfAServerAreSortedByPlace(t *testing.T) {
 	t.Parallel()
 	local, dynamic, lost := placeParameters(map[string]string{"max_connections": "100", "max_wal_senders": "2", "wal_level": "minimal", "work_mem": "8MB",
 		"archive_command": "cp %p /a/%f", "restore_command": "", "primary_conninfo": "host=x", "primary_slot_name": "s", "port": "5432",
-		"hba_file": "/d/pg_hba.conf", "ident_file": "/etc/pg_ident.conf", "config_file": "/etc/x", "data_directory": "/d", "hot_standby": "on"}, "/d")
-	if got := string(cluster.Compact(local)); got != `{"archive_command":"cp %p /a/%f","ident_file":"/etc/pg_ident.conf"}` {
+		"hba_file": "/d/pg_hba.conf", "ident_file": "/etc/pg_ident.conf", "config_file": "/etc/x", "data_directory": "/d", "hot_standby": "on"})
+	if got := string(cluster.Compact(local)); got != `{"archive_command":"cp %p /a/%f","hba_file":"/d/pg_hba.conf","ident_file":"/etc/pg_ident.conf"}` {
 		t.Error(got)
 	}
 	if got := string(cluster.Compact(dynamic)); got != `{"hot_standby":"on","max_connections":100,"work_mem":"8MB"}` {

@@ -204,7 +204,7 @@ func (s server) fill(doc *cluster.Object, credentials map[string]string) (lost [
 	}
 	pg.Set("authentication", cluster.NewObject("superuser", superuser,
 		"replication", cluster.NewObject("username", fixMe, "password", fixMe)))
-	local, dynamic, lost := placeParameters(s.settings, dataDir)
+	local, dynamic, lost := placeParameters(s.settings)
 	if local.Len() > 0 {
 		pg.Set("parameters", local)
 	}

@@ -239,7 +239,7 @@ func acceptable(name, value string) bool {
 }
 
 // placeParameters sorts the parameters of a server into the two places.
-func placeParameters(settings map[string]string, dataDir string) (local, dynamic *cluster.Object, lost []string) {
+func placeParameters(settings map[string]string) (local, dynamic *cluster.Object, lost []string) {
 	local, dynamic = &cluster.Object{}, &cluster.Object{}
 	controlled := conf.Controlled()
 	var names []string
@@ -251,7 +251,6 @@ func placeParameters(settings map[string]string, dataDir string) (local, dynamic
 		value := settings[name]
 		switch {
 		case slices.Contains([]string{"data_directory", "config_file", "cluster_name", "listen_addresses", "port", "external_pid_file"}, name):
-		case (name == "hba_file" || name == "ident_file") && value == defaultFile(dataDir, name):
 		case slices.Contains(localOnly, name):
 			if value != "" {
 				local.Set(name, yamlValue(value))
