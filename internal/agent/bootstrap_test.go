@@ -123,6 +123,9 @@ func TestNewClusterIsPublishedOverOurOwnKeyOnly(t *testing.T) {
 
 // The floors of today's members must not be written into the store for ever.
 func TestNewClusterGetsTimesThatFit(t *testing.T) {
+	if a := New(Config{Name: "n1"}); string(cluster.Compact(a.ownConfig())) != `{"ttl":30,"loop_wait":10,"retry_timeout":10}` {
+		t.Errorf("of a node without a configuration: %s", cluster.Compact(a.ownConfig()))
+	}
 	for guarded, want := range map[bool]string{false: `{"ttl":20,"loop_wait":1,"retry_timeout":9}`, true: `{"ttl":6,"loop_wait":1,"retry_timeout":2}`} {
 		a := New(Config{Name: "n1", Guarded: guarded, Initial: cluster.NewObject("ttl", 6)})
 		a.act(&ha.View{DCS: ha.DCS{Cluster: &cluster.Cluster{}}}, ha.Outcome{Do: ha.FinishBootstrap{}})

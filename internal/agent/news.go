@@ -157,6 +157,10 @@ func (a *Agent) ownConfig() *cluster.Object {
 	if a.cfg.Guarded {
 		floors = cluster.GuardedFloors
 	}
+	if a.dynamic.Len() == 0 { // an empty document counts as none, and would be written for ever
+		seconds := func(d time.Duration) int { return int(d / time.Second) }
+		return cluster.NewObject("ttl", seconds(a.settings.TTL), "loop_wait", seconds(a.settings.LoopWait), "retry_timeout", seconds(a.settings.RetryTimeout))
+	}
 	return cluster.WithTimes(a.dynamic, floors)
 }
 
