@@ -99,6 +99,9 @@ type Agent struct {
 	asking         uint64 // id of the request that the running task answers, 0 for none
 	restarted      uint64 // id of the request for a restart that is done and was not seen yet, 0 for none
 	paused         bool   // maintenance mode is on
+	// tookKey: this process has made the leader key itself, or may have: the answer
+	// was lost.
+	tookKey bool
 	// everStarted: a callback for a start, stop or change of role was issued by this
 	// process.
 	everStarted    bool

@@ -606,3 +606,37 @@ func TestDecisionThatWaitsForFactsDoesNotSpin(t *testing.T) {
 		}
 	}
 }
+
+// A request that waits is for the holder of the key: an agent that finds the key of
+// its predecessor keeps it, one that took the key itself has carried it out.
+func TestReclaimedKeyKeepsTheRequestOfAnother(t *testing.T) {
+	t.Parallel()
+	for what, x := range map[string]struct {
+		before []error
+		clears bool
+	}{
+		"nothing before":               {nil, false},
+		"the name was there already":   {[]error{dcs.ErrOtherTenure}, false},
+		"another had it":               {[]error{dcs.ErrHeld}, false},
+		"the answer was lost":          {[]error{errors.New("timeout")}, true},
+		"it had been taken before":     {[]error{nil}, true},
+		"refused, then without answer": {[]error{dcs.ErrHeld, errors.New("timeout")}, true},
+	} {
+		a, _ := leading(t)
+		waiting := func() {
+			c := *a.store.view
+			c.Failover = &cluster.Failover{Leader: "n1", Candidate: "n2", ScheduledAt: "2031-01-01T00:00:00+00:00"}
+			a.store.view, a.out = &c, nil
+		}
+		for _, err := range x.before {
+			waiting()
+			a.acquired(OperationEnded{Err: err}, Acquire{})
+		}
+		waiting()
+		a.acquired(OperationEnded{}, Acquire{Reclaim: &cluster.Leader{Name: "n1"}})
+		cleared := slices.ContainsFunc(a.out, func(e Effect) bool { p, ok := e.(Publish); return ok && p.Key == cluster.KeyFailover })
+		if cleared != x.clears {
+			t.Errorf("%s: cleared %v, want %v", what, cleared, x.clears)
+		}
+	}
+}

@@ -80,6 +80,9 @@ func (a *Agent) waitsForView() bool {
 }
 
 func (a *Agent) acquired(ev OperationEnded, op Acquire) {
+	if ev.Err != nil && !dcs.Refused(ev.Err) && !errors.Is(ev.Err, dcs.ErrOtherTenure) {
+		a.tookKey = true // it may have been done: what we find as ours later is ours
+	}
 	switch {
 	case ev.Err == nil:
 		a.reached(partTaken)
@@ -92,9 +95,10 @@ func (a *Agent) acquired(ev OperationEnded, op Acquire) {
 		a.duties.retention.Reset(a.now, a.store.view.Status.RetainSlots)
 		a.leaderIs(ev.Grant.Hold)
 		a.leaseEvent(lease.Acquired{Sent: ev.Sent, TTL: ev.Grant.TTL, Epoch: ev.Grant.Epoch})
-		if op.Reclaim == nil { // the key was ours all the time: a request still waits for its holder
+		if op.Reclaim == nil || a.tookKey {
 			a.clearRequest()
-		}
+		} // else an earlier agent of this node has had the key all the time: a request still waits for its holder
+		a.tookKey = true
 		switch {
 		case op.Reclaim != nil:
 			a.log(ha.Info, "took over the leader key of this node's previous agent")

@@ -122,7 +122,7 @@ func (a *answer) unsupported() {
 	message := "Unsupported method ('" + a.r.Method + "')"
 	// Closing with something unread would reset the connection before the client
 	// reads the answer.
-	if a.r.Header.Get("Expect") == "" { // else it has not sent a body, and need not
+	if a.r.Header.Get("Expect") == "" && a.r.Header.Get(badLength) == "" { // else it has not sent a body, or none comes through
 		_, _ = io.CopyN(io.Discard, a.r.Body, 16*maxBody)
 	}
 	c, _, err := http.NewResponseController(a.w).Hijack()
